@@ -1,0 +1,130 @@
+// Package address decides what a DHCPv6 client gets: addresses, options, boot file, or silence with a reason (RFC 8415,
+// RFC 9915). It is pure: snapshot, store view, request and time go in, one Decision comes out.
+//
+// The package never sees octets, sockets or the codec's types; bootd/dhcp6 does.
+package address
+
+import (
+	"net/netip"
+	"time"
+
+	"bootd.internal/bootd/decide/who"
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/store"
+	"bootd.internal/bootd/timeline"
+)
+
+// Msg is a DHCPv6 message type (RFC 8415 section 7.3).
+type Msg uint8
+
+// The message types that a server receives or sends.
+const (
+	Solicit            Msg = 1
+	Advertise          Msg = 2
+	RequestMsg         Msg = 3
+	Confirm            Msg = 4
+	Renew              Msg = 5
+	Rebind             Msg = 6
+	ReplyMsg           Msg = 7
+	Release            Msg = 8
+	Decline            Msg = 9
+	InformationRequest Msg = 11
+)
+
+// IAKind tells IA_NA from IA_TA and IA_PD.
+type IAKind uint8
+
+// The kinds of identity associations.
+const (
+	IANA IAKind = iota + 1
+	IATA
+	IAPD
+)
+
+// IA is one identity association that a client sent.
+type IA struct {
+	Kind IAKind
+	IAID ident.IAID
+	// Addrs are the addresses it names: hints, or what it holds.
+	Addrs []netip.Addr
+	// Prefixes are those of an IA_PD.
+	Prefixes []netip.Prefix
+}
+
+// Request is one client message, parsed and checked as far as octets go.
+type Request struct {
+	At     site.Arrival
+	Msg    Msg
+	Client ident.DUID
+	// Server is the Server Identifier it names, empty when it names none.
+	Server      ident.DUID
+	Evidence    []who.Evidence
+	IAs         []IA
+	RapidCommit bool
+	// Arch is option 61, or what the vendor class says (PXEClient:Arch:00007).
+	Arch []uint16
+	// Classes are the entries of option 15; Vendor is the first datum of option 16, such as "HTTPClient:Arch:00016:...".
+	Classes [][]byte
+	Vendor  string
+	ORO     []uint16
+}
+
+// Decision is everything that follows from a Request. Reply nil: stay silent.
+type Decision struct {
+	reason.Outcome
+	Reply  *Reply
+	Ops    []store.Op
+	Events []timeline.Event
+}
+
+// Status is a DHCPv6 status code (RFC 8415 section 21.13).
+type Status struct {
+	Code uint16
+	Text string
+}
+
+// Status codes.
+const (
+	Success       uint16 = 0
+	UnspecFail    uint16 = 1
+	NoAddrsAvail  uint16 = 2
+	NoBinding     uint16 = 3
+	NotOnLink     uint16 = 4
+	UseMulticast  uint16 = 5
+	NoPrefixAvail uint16 = 6
+)
+
+// Reply is what goes back. Client and Server Identifier are the adapter's to add.
+type Reply struct {
+	Msg         Msg
+	RapidCommit bool
+	// Preference is sent when not negative.
+	Preference int
+	Status     *Status
+	IAs        []IAReply
+	// DNS and Search are options 23 and 24, BootURL option 59; empty ones are not sent.
+	DNS     []netip.Addr
+	Search  []string
+	BootURL string
+	// HTTPClient echoes option 16, without which UEFI HTTP boot takes no offer.
+	HTTPClient bool
+	// SolMaxRT, InfMaxRT and InfoRefresh are options 82, 83 and 32; zero ones are not sent.
+	SolMaxRT, InfMaxRT, InfoRefresh time.Duration
+}
+
+// IAReply answers one IA.
+type IAReply struct {
+	Kind   IAKind
+	IAID   ident.IAID
+	T1, T2 time.Duration
+	Addrs  []Lease
+	Status *Status
+}
+
+// Lease is one address with its lifetimes; both zero: stop using it.
+type Lease struct {
+	Addr             netip.Addr
+	Preferred, Valid time.Duration
+}

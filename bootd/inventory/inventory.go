@@ -1,0 +1,201 @@
+// Package inventory is the grammar of inventory.yaml: what a person writes, parsed strictly into values that know where
+// they were written. Every fault is reported at once, with file, line, column and key path.
+//
+// The package never looks at the machine it runs on (site does) and never decides anything.
+package inventory
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"bootd.internal/bootd/ident"
+)
+
+// Pos is a place in the inventory file; both count from 1.
+type Pos struct {
+	Line, Col int
+}
+
+// Value is one value with where it was written. From is the section: "defaults", "networks.rack1",
+// "profiles.debian13", "hosts.r1n01", or "built in". An unset Value has From "".
+type Value[T any] struct {
+	V    T
+	Pos  Pos
+	From string
+}
+
+// Set reports whether somebody wrote the value.
+func (v Value[T]) Set() bool { return v.From != "" }
+
+// Or gives v where it is set, else next: the cascade from the narrow to the wide.
+func (v Value[T]) Or(next Value[T]) Value[T] {
+	if v.Set() {
+		return v
+	}
+	return next
+}
+
+// Fault is one mistake in an inventory.
+type Fault struct {
+	File string
+	Pos  Pos
+	// Path is the key path, such as hosts.r1n01.address.
+	Path string
+	// Msg says what is wrong and, where it can be guessed, the remedy.
+	Msg string
+}
+
+// Error is file:line:column: path: message.
+func (f Fault) Error() string {
+	if f.Path == "" {
+		return fmt.Sprintf("%s:%d:%d: %s", f.File, f.Pos.Line, f.Pos.Col, f.Msg)
+	}
+	return fmt.Sprintf("%s:%d:%d: %s: %s", f.File, f.Pos.Line, f.Pos.Col, f.Path, f.Msg)
+}
+
+// Inventory is the whole file.
+type Inventory struct {
+	File string
+	// Hash is the SHA-256 of the file's octets in hex.
+	Hash     string
+	Serve    Serve
+	Defaults Settings
+	// Networks, Profiles and Hosts stand in the order of the file.
+	Networks []Network
+	Profiles []Profile
+	Hosts    []Host
+}
+
+// Serve is the section `serve:`: what the daemon itself needs.
+type Serve struct {
+	// Files is the directory of kernels, initrds and boot loaders, default "files" beside the inventory; relative
+	// paths are relative to the inventory.
+	Files Value[string]
+	// Templates is the directory whose files override the built-in templates, default "templates" beside the inventory.
+	Templates Value[string]
+	// Loaders maps an architecture (bios, x86, x86_64, arm, arm64) to the boot loader that firmware gets, a path below
+	// Files. Built in: x86_64 ipxe.efi, arm64 ipxe-arm64.efi, x86 ipxe-i386.efi.
+	Loaders map[string]Value[string]
+	// Forward is the recursive resolvers that DNS questions go to.
+	Forward Value[[]netip.AddrPort]
+	// HTTPPort is the TCP port of the boot files and scripts, default 80.
+	HTTPPort Value[int]
+	// Metrics is where Prometheus metrics are served, default [::1]:9547; "off" is the zero AddrPort.
+	Metrics Value[netip.AddrPort]
+}
+
+// Settings are the keys that cascade: defaults -> network -> profile -> host; the narrower wins, key by key.
+type Settings struct {
+	Domain  Value[string] // default "internal"
+	Profile Value[string] // not in profiles
+	Unknown Value[string] // not in profiles and hosts; ignore (pool and discover come later)
+	// Nameservers are told to clients; default: bootd itself.
+	Nameservers Value[[]netip.Addr]
+	Search      Value[[]string]
+	NTP         Value[[]string]
+	// Lifetimes of leases and advertised prefixes.
+	Preferred, Valid Value[time.Duration]
+
+	Locale   Value[string] // default C.UTF-8
+	Language Value[string] // default en
+	Country  Value[string] // default US
+	Keyboard Value[string] // default us
+	Timezone Value[string] // default Etc/UTC
+	// Users are the accounts of the installed system; "root" is the administrator.
+	Users Value[[]User]
+	// Packages are installed besides the standard system.
+	Packages Value[[]string]
+	// Disk says which disk an installer may write.
+	Disk Value[Disk]
+	// Addressing of the installed system: static (its reserved address) or slaac. Default static.
+	Addressing Value[string]
+	// KernelArgs are appended to the installer's kernel command line.
+	KernelArgs Value[string]
+	// Console of the installer and the installed system, such as ttyS0,115200n8; empty: the screen.
+	Console Value[string]
+	// Loader overrides Serve.Loaders.
+	Loader Value[string]
+	// Protected hosts are installed only when their name is typed.
+	Protected Value[bool]
+	// Vars are free values for templates: string, int, bool or []string; they cascade key by key.
+	Vars map[string]Value[any]
+}
+
+// User is one account of the installed system.
+type User struct {
+	Name string
+	// Password is a crypt(5) hash, or empty: no password login.
+	Password string
+	SSHKeys  []string
+	Sudo     bool
+}
+
+// Disk chooses exactly one disk. At least one of Serial, ByID, Model, MinSize, MaxSize is set.
+type Disk struct {
+	Serial string
+	// ByID is a name below /dev/disk/by-id.
+	ByID  string
+	Model string
+	// MinSize and MaxSize are octets, 0: no bound.
+	MinSize, MaxSize uint64
+	// Wipe allows a disk that carries LVM, md, Ceph or ZFS signatures.
+	Wipe bool
+}
+
+// Network is one entry of `networks:`.
+type Network struct {
+	Name string
+	Pos  Pos
+	// Interface is the link it is on.
+	Interface Value[string]
+	Prefixes  []Value[netip.Prefix]
+	// Router: self (default: bootd sends RAs) or other (a hardware router does).
+	Router Value[string]
+	RA     RA
+	Settings
+}
+
+// RA is the key `ra:` of a network (RFC 4861 section 6.2.1 and RFC 8106). Unset values take site's defaults.
+type RA struct {
+	Managed, Other, Autonomous, OnLink Value[bool]
+	MinInterval, MaxInterval, Lifetime Value[time.Duration]
+	MTU, HopLimit                      Value[int]
+	// Preference: low, medium, high (RFC 4191).
+	Preference Value[string]
+}
+
+// Profile is one entry of `profiles:`: what a machine is installed with.
+type Profile struct {
+	Name string
+	Pos  Pos
+	// Kernel and Initrd are paths below Serve.Files.
+	Kernel Value[string]
+	Initrd Value[[]string]
+	// Script and Answers are template names below templates/.
+	Script, Answers Value[string]
+	Settings
+}
+
+// Host is one entry of `hosts:`.
+type Host struct {
+	Name string
+	Pos  Pos
+	// Network names the host's network; unset: it is served wherever it appears.
+	Network Value[string]
+	UUID    Value[ident.UUID]
+	Serial  Value[string]
+	NICs    []NIC
+	Settings
+}
+
+// NIC is one network card of a host. The short forms `name: MAC` and `{mac: ..., address: ...}` make one NIC named "net0".
+type NIC struct {
+	Name string
+	MAC  Value[ident.MAC]
+	// Network overrides the host's.
+	Network Value[string]
+	// Addresses are whole addresses or suffixes inside the network's prefix (a value below ::1:0:0:0:0, such as ::102);
+	// none: an address computed from the MAC.
+	Addresses []Value[netip.Addr]
+}

@@ -1,0 +1,183 @@
+// Package site joins the inventory with the facts of the machine into one immutable Snapshot, from which everything
+// that bootd says on the wire is taken, so that its parts cannot contradict each other.
+//
+// The package never opens a socket or reads a clock; facts and time are arguments.
+package site
+
+import (
+	"net/netip"
+	"time"
+
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/inventory"
+)
+
+// Link is one network interface of this machine as it is now.
+type Link struct {
+	Name  string
+	Index int
+	MAC   ident.MAC
+	MTU   int
+	Up    bool
+	// LinkLocal is usable: its duplicate address detection is over.
+	LinkLocal netip.Addr
+	// Addrs are the usable global and unique-local addresses with their prefix length.
+	Addrs []netip.Prefix
+}
+
+// Facts is what the machine and its durable state add to the inventory.
+type Facts struct {
+	Links []Link
+	// Delegated are the prefixes that upstreams gave us, by upstream.
+	Delegated map[string][]Prefix
+	// Secret keys the RFC 7943 hash of addresses that nobody wrote down.
+	Secret [32]byte
+	// ServerDUID never changes.
+	ServerDUID ident.DUID
+	// Forwarding and DefaultRoute decide whether we may call ourselves a default router.
+	Forwarding, DefaultRoute bool
+}
+
+// Prefix is a prefix with its deadlines; zero times: static.
+type Prefix struct {
+	netip.Prefix
+	PreferredUntil, ValidUntil time.Time
+}
+
+// Snapshot is what bootd knows, whole and immutable. Swap it, never change it.
+type Snapshot struct {
+	Inventory  *inventory.Inventory
+	Made       time.Time
+	ServerDUID ident.DUID
+	Secret     [32]byte
+	Networks   []*Network
+	Hosts      []*Host
+	Profiles   map[string]*Profile
+	// Forward is the resolvers that DNS questions go to.
+	Forward  []netip.AddrPort
+	HTTPPort int
+	// Loaders by architecture name (bios, x86, x86_64, arm, arm64): a path below the files directory.
+	Loaders map[string]string
+
+	index index
+}
+
+// Network is one network as it is served now.
+type Network struct {
+	Name string
+	// Interface is the link that the inventory names; Link is nil while it does not exist.
+	Interface string
+	Link      *Link
+	Prefixes  []Prefix
+	// Own is our address that boot URLs and DNS point to; invalid while the link has none inside a prefix.
+	Own netip.Addr
+	// Servers are our addresses on this network, Own first.
+	Servers []netip.Addr
+	// Nameservers are what clients are told: the inventory's, else Own.
+	Nameservers []netip.Addr
+	Domain      string
+	Search      []string
+	NTP         []string
+	Unknown     string
+	// Preferred and Valid are the lifetimes of leases; T1 and T2 are 0.5 and 0.8 of Preferred.
+	Preferred, Valid time.Duration
+	// RouterSelf: we send RAs.
+	RouterSelf bool
+	RA         RA
+}
+
+// RA is what the router advertisements of a network carry besides its prefixes and resolvers.
+type RA struct {
+	Managed, Other, Autonomous, OnLink bool
+	MinInterval, MaxInterval           time.Duration
+	// Lifetime as a default router; 0 unless this machine forwards and has a default route.
+	Lifetime time.Duration
+	// MTU 0: not advertised. HopLimit 0: unspecified.
+	MTU, HopLimit int
+	// Preference: low, medium, high.
+	Preference string
+}
+
+// Host is one listed machine with its cascade resolved.
+type Host struct {
+	Name string
+	// FQDN is name.domain, without a final dot.
+	FQDN      string
+	Domain    string
+	NICs      []*NIC
+	UUID      ident.UUID
+	Serial    string
+	Protected bool
+	// Profile is nil where none is set: such a host cannot be armed.
+	Profile    *Profile
+	Loader     string
+	Disk       inventory.Disk
+	HasDisk    bool
+	Users      []inventory.User
+	Packages   []string
+	NTP        []string
+	Locale     string
+	Language   string
+	Country    string
+	Keyboard   string
+	Timezone   string
+	Addressing string
+	KernelArgs string
+	Console    string
+	// Vars: string, int, bool or []string.
+	Vars map[string]any
+	// Origins say which section and line set each value, by key path relative to the host ("domain", "vars.mirror").
+	Origins map[string]Origin
+}
+
+// Origin is where a value was set: a section ("defaults", "networks.rack1", "profiles.x", "hosts.y", "built in") and its
+// place; a built-in value has no place.
+type Origin struct {
+	From string
+	Pos  inventory.Pos
+}
+
+// NIC is one network card of a host.
+type NIC struct {
+	Host *Host
+	Name string
+	MAC  ident.MAC
+	// Network is nil: the NIC is served wherever it appears.
+	Network *Network
+	// addrs are the reserved or computed addresses by network name.
+	addrs map[string][]netip.Addr
+}
+
+// Holder is the name of the NIC's leases: host/nic.
+func (n *NIC) Holder() string { return n.Host.Name + "/" + n.Name }
+
+// Addresses are the NIC's fixed addresses on a network, first the one that its names point to; none when the NIC does not
+// belong there or the network has no prefix yet.
+func (n *NIC) Addresses(network string) []netip.Addr { return n.addrs[network] }
+
+// Profile is what hosts are installed with.
+type Profile struct {
+	Name            string
+	Kernel          string
+	Initrd          []string
+	Script, Answers string
+}
+
+// Arrival is where a packet or request came in and went to.
+type Arrival struct {
+	// Link is the interface's name, Index its number.
+	Link  string
+	Index int
+	// Source and Dest are without zone.
+	Source, Dest netip.Addr
+	// Relay is the link-address of the innermost relay that names a network; invalid on link.
+	Relay netip.Addr
+}
+
+// Problem is something that stops part of a site from working: what, where and what to do. It never stops the rest.
+type Problem struct {
+	// Network or Host names what suffers, as far as known.
+	Network, Host string
+	Pos           inventory.Pos
+	Msg           string
+}

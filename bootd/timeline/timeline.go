@@ -1,0 +1,97 @@
+// Package timeline is what happened, for people: events of every adapter, folded into a phase per host.
+//
+// The package never decides anything: deleting its files changes no answer (install holds what is authoritative).
+package timeline
+
+import (
+	"time"
+
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/reason"
+)
+
+// Kind says what happened. The set is closed; the text is an interface (API, events, docs).
+type Kind string
+
+// The kinds of events, in the order of a boot.
+const (
+	DHCPSolicit   Kind = "dhcp-solicit"    // a client looks for a server
+	DHCPLease     Kind = "dhcp-lease"      // an address was promised or renewed
+	DHCPRelease   Kind = "dhcp-release"    // a claim was dropped
+	DHCPDecline   Kind = "dhcp-decline"    // a client found its address in use
+	DHCPIgnored   Kind = "dhcp-ignored"    // a packet got no answer, see Reason
+	LoaderOffered Kind = "loader-offered"  // firmware was given a boot loader URL
+	LoaderFetched Kind = "loader-fetched"  // a boot loader was fetched whole
+	ScriptOffered Kind = "script-offered"  // iPXE was given a script URL
+	ScriptFetched Kind = "script-fetched"  // the boot script was fetched, see Reason: install or local-disk
+	FileFetched   Kind = "file-fetched"    // a kernel, initrd or other file was fetched whole
+	AnswersServed Kind = "answers-fetched" // the installer fetched its answers
+	Installed     Kind = "installed"       // the installer says it is done
+	FirstBoot     Kind = "first-boot"      // the installed system says it is up
+	InstallFailed Kind = "install-failed"  // the installer gave up, see Detail
+	Progress      Kind = "progress"        // the installer says where it is, see Detail
+	Armed         Kind = "armed"           // somebody armed the host
+	Cancelled     Kind = "cancelled"       // somebody disarmed it
+	ArmExpired    Kind = "arm-expired"     // the arm ran out
+	RouterSolicit Kind = "router-solicit"  // a machine asked for a router
+	ForeignRouter Kind = "foreign-router"  // another router advertises on our link
+	ForeignServer Kind = "foreign-server"  // another DHCPv6 server answers on our link
+	LinkUp        Kind = "link-up"         // a served link came
+	LinkDown      Kind = "link-down"       // a served link went
+	Ready         Kind = "ready"           // the daemon serves
+	Stopping      Kind = "stopping"        // the daemon ends
+	Warning       Kind = "warning"         // see Detail
+)
+
+// Event is one thing that happened.
+type Event struct {
+	// Seq counts from 1 since the history began; the recorder sets it.
+	Seq uint64 `json:"seq"`
+	// Time is set by the recorder where it is zero.
+	Time    time.Time     `json:"time"`
+	Adapter string        `json:"adapter,omitempty"` // dhcp6, ra, dns, http, tftp, api, daemon
+	Kind    Kind          `json:"kind"`
+	Reason  reason.Reason `json:"reason,omitempty"`
+	Host    string        `json:"host,omitempty"`
+	Network string        `json:"network,omitempty"`
+	MAC     ident.MAC     `json:"mac,omitzero"`
+	// Addr is the address that the event is about.
+	Addr string `json:"addr,omitempty"`
+	// Detail is for people, at most 200 octets; whatever came from the wire is quoted.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Phase is where a host is in its life, as far as events tell.
+type Phase string
+
+// The phases, in the order of a boot.
+const (
+	PhaseUnseen     Phase = "unseen"     // nothing heard yet
+	PhaseFirmware   Phase = "firmware"   // firmware asks for an address and a boot file
+	PhaseLoader     Phase = "loader"     // the boot loader is being fetched
+	PhaseIPXE       Phase = "ipxe"       // iPXE asks for an address and its script
+	PhaseScript     Phase = "script"     // the install script was fetched
+	PhaseKernel     Phase = "kernel"     // kernel and initrd are being fetched
+	PhaseInstaller  Phase = "installer"  // the installer runs and asks for an address
+	PhaseAnswers    Phase = "answers"    // the installer has its answers
+	PhaseInstalling Phase = "installing" // the installer reported progress
+	PhaseInstalled  Phase = "installed"  // the installer is done
+	PhaseFirstBoot  Phase = "first-boot" // the installed system is up
+	PhaseLocalDisk  Phase = "local-disk" // sent to its own disk
+	PhaseRunning    Phase = "running"    // an installed system renews its lease
+	PhaseFailed     Phase = "failed"     // the installation failed, a person must look
+)
+
+// Observation is what an adapter tells of one packet or request: one call feeds metric, log and events.
+type Observation struct {
+	Adapter string
+	// Message is the protocol's name for what came in (Solicit, RRQ, GET), out of a closed set.
+	Message string
+	Outcome reason.Outcome
+	Took    time.Duration
+	// Err is an internal fault, logged at error level.
+	Err error
+	// Peer is the quoted source address, for the log only.
+	Peer   string
+	Events []Event
+}
