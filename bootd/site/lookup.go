@@ -1,0 +1,86 @@
+package site
+
+import (
+	"net/netip"
+
+	"bootd.internal/bootd/ident"
+)
+
+// index is built once by Resolve.
+type index struct {
+	byName   map[string]*Host
+	byMAC    map[ident.MAC]*NIC
+	byUUID   map[ident.UUID]*Host
+	byAddr   map[netip.Addr]*NIC
+	networks map[string]*Network
+	byLink   map[string]*Network
+}
+
+// Host finds a host by its name.
+func (s *Snapshot) Host(name string) (*Host, bool) {
+	h, ok := s.index.byName[name]
+	return h, ok
+}
+
+// NIC finds a listed card by its MAC.
+func (s *Snapshot) NIC(m ident.MAC) (*NIC, bool) {
+	n, ok := s.index.byMAC[m]
+	return n, ok
+}
+
+// HostByUUID finds a host by its SMBIOS UUID in either byte order.
+func (s *Snapshot) HostByUUID(u ident.UUID) (*Host, bool) {
+	if h, ok := s.index.byUUID[u]; ok {
+		return h, true
+	}
+	h, ok := s.index.byUUID[u.Swapped()]
+	return h, ok
+}
+
+// Holder finds the card that a fixed address (reserved or computed) belongs to.
+func (s *Snapshot) Holder(a netip.Addr) (*NIC, bool) {
+	n, ok := s.index.byAddr[a]
+	return n, ok
+}
+
+// Network finds a network by its name.
+func (s *Snapshot) Network(name string) (*Network, bool) {
+	n, ok := s.index.networks[name]
+	return n, ok
+}
+
+// Serves finds the network that an arrival belongs to: by its relay, else by the link that it came in on. No network: the
+// link is not served.
+func (s *Snapshot) Serves(at Arrival) (*Network, bool) {
+	if at.Relay.IsValid() {
+		return nil, false // relays come with their own issue: no network is behind one yet
+	}
+	n, ok := s.index.byLink[at.Link]
+	return n, ok
+}
+
+// ServesLink finds the network on an interface by the interface's name.
+func (s *Snapshot) ServesLink(name string) (*Network, bool) {
+	n, ok := s.index.byLink[name]
+	return n, ok
+}
+
+// NetworkOf finds the network whose prefix holds a.
+func (s *Snapshot) NetworkOf(a netip.Addr) (*Network, bool) {
+	for _, n := range s.Networks {
+		if n.Contains(a) {
+			return n, true
+		}
+	}
+	return nil, false
+}
+
+// Contains reports whether a lies inside one of the network's prefixes.
+func (n *Network) Contains(a netip.Addr) bool {
+	for _, p := range n.Prefixes {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
