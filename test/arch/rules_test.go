@@ -1,0 +1,111 @@
+package arch
+
+// rule says what one package may import of this module, and why the arrow points that way. "+" before a name in extra
+// is allowed in tests only.
+type rule struct {
+	may []string
+	why string
+}
+
+const mod = "bootd.internal/"
+
+// leaves and decisions are pure: nothing in them may open a file, read a clock or speak a protocol.
+var pure = []string{
+	"bootd/ident", "bootd/reason", "bootd/inventory", "bootd/site", "bootd/store", "bootd/lease", "bootd/install",
+	"bootd/timeline", "bootd/decide/who", "bootd/decide/address", "bootd/decide/advert", "bootd/decide/name",
+	"bootd/decide/boot", "bootd/render",
+}
+
+// exceptions are imports that one pure package needs; each with its reason.
+var exceptions = map[string]string{
+	"bootd/store context": "the contract's Update and Watch end with their caller",
+}
+
+// unclean are imports that no pure package may have.
+var unclean = map[string]string{
+	"os":            "a decision never touches the machine",
+	"log/slog":      "adapters log, decisions explain themselves by their Reason",
+	"log":           "adapters log, decisions explain themselves by their Reason",
+	"context":       "a decision ends by itself",
+	"net/http":      "protocols stop in their adapter",
+	"net":           "use net/netip",
+	"math/rand":     "chance is an argument (math/rand/v2's Rand)",
+	"crypto/rand":   "chance is an argument",
+	"path/filepath": "a decision never touches the machine",
+}
+
+// libraries stop inside the package that owns the protocol.
+var libraries = map[string]string{
+	"github.com/insomniacslk/dhcp":        "bootd/dhcp6",
+	"github.com/miekg/dns":                "bootd/dns",
+	"github.com/mdlayher/ndp":             "bootd/ra",
+	"github.com/pin/tftp":                 "bootd/tftp",
+	"gopkg.in/yaml.v3":                    "bootd/inventory",
+	"github.com/vishvananda/netlink":      "bootd/netif",
+	"github.com/prometheus/client_golang": "bootd/daemon",
+}
+
+// rules: a package that is not here is not allowed to exist; add it with its arrows and the reason.
+var rules = map[string]rule{
+	"bootd/ident":         {nil, "names of machines know nothing"},
+	"bootd/reason":        {nil, "the closed enum is the bottom of everything"},
+	"bootd/inventory":     {[]string{"bootd/ident"}, "the grammar knows names, not the machine"},
+	"bootd/site":          {[]string{"bootd/ident", "bootd/inventory"}, "a snapshot is inventory plus facts"},
+	"bootd/site/sitetest": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "builds snapshots for tests"},
+	"bootd/store":         {nil, "the contract knows keys and octets"},
+	"bootd/store/memory":  {[]string{"bootd/store"}, "an engine knows the contract only"},
+	"bootd/store/journal": {[]string{"bootd/store"}, "an engine knows the contract only"},
+	"bootd/store/storetest": {
+		[]string{"bootd/store"}, "the suite that every engine passes knows the contract only",
+	},
+	"bootd/lease":    {[]string{"bootd/ident", "bootd/store"}, "a binding is a record of the store"},
+	"bootd/install":  {[]string{"bootd/ident", "bootd/reason", "bootd/site", "bootd/store"}, "arms and tokens are records of the store"},
+	"bootd/timeline": {[]string{"bootd/ident", "bootd/reason"}, "history is for people: nothing may depend on what it says"},
+	"bootd/decide/who": {
+		[]string{"bootd/ident", "bootd/reason", "bootd/site", "bootd/store", "bootd/lease"}, "identity asks snapshot and store",
+	},
+	"bootd/decide/address": {
+		[]string{
+			"bootd/decide/who", "bootd/ident", "bootd/lease", "bootd/reason", "bootd/site", "bootd/store",
+			"bootd/timeline",
+		}, "what a DHCPv6 client gets",
+	},
+	"bootd/decide/advert": {[]string{"bootd/ident", "bootd/reason", "bootd/site"}, "what the RA says"},
+	"bootd/decide/name":   {[]string{"bootd/ident", "bootd/lease", "bootd/reason", "bootd/site", "bootd/store"}, "what a name is"},
+	"bootd/decide/boot": {
+		[]string{
+			"bootd/decide/who", "bootd/ident", "bootd/install", "bootd/lease", "bootd/reason", "bootd/render",
+			"bootd/site", "bootd/store", "bootd/timeline",
+		}, "what a machine boots",
+	},
+	"bootd/render": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "templates and data to octets"},
+	"bootd/files":  {nil, "the served directory, shared by HTTP and TFTP"},
+	"bootd/netif":  {[]string{"bootd/ident", "bootd/site"}, "the kernel, as facts of a site"},
+	"bootd/netif/netiftest": {
+		[]string{"bootd/ident", "bootd/netif", "bootd/site"}, "fakes of the kernel",
+	},
+	"bootd/dhcp6": {adapter("bootd/decide/address", "bootd/decide/who"), "adapters parse, ask, commit, write"},
+	"bootd/ra":    {adapter("bootd/decide/advert"), "adapters parse, ask, commit, write"},
+	"bootd/dns":   {adapter("bootd/decide/name"), "adapters parse, ask, commit, write"},
+	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/who", "bootd/files", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},
+	"bootd/tftp":  {adapter("bootd/files"), "adapters parse, ask, commit, write"},
+	"templates":   {nil, "octets only"},
+}
+
+// anything may be imported by these: they wire.
+var wiring = []string{"bootd/api", "bootd/daemon", "bootd/explain", "cmd/bootd"}
+
+// outside the daemon: labs and slow tests.
+var outside = []string{"lab", "lab/demo", "test/"}
+
+func adapter(more ...string) []string {
+	return append([]string{
+		"bootd/ident", "bootd/lease", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline",
+	}, more...)
+}
+
+// testOnly may be imported by any package's tests.
+var testOnly = []string{
+	"bootd/site/sitetest", "bootd/store/memory", "bootd/store/storetest", "bootd/store/journal", "bootd/netif/netiftest",
+	"bootd/inventory", "bootd/timeline", "bootd/lease", "bootd/reason", "templates", "lab",
+}
