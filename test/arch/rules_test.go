@@ -54,7 +54,9 @@ var rules = map[string]rule{
 	"bootd/site/sitetest": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "builds snapshots for tests"},
 	"bootd/store":         {nil, "the contract knows keys and octets"},
 	"bootd/store/memory":  {[]string{"bootd/store"}, "an engine knows the contract only"},
-	"bootd/store/journal": {[]string{"bootd/store"}, "an engine knows the contract only"},
+	"bootd/store/journal": {
+		[]string{"bootd/store", "bootd/store/memory"}, "the journal keeps everything in the map engine",
+	},
 	"bootd/store/storetest": {
 		[]string{"bootd/store"}, "the suite that every engine passes knows the contract only",
 	},
