@@ -1,0 +1,56 @@
+# make help says what there is.
+
+BIN     := bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# The lab makes namespaces, which needs root.
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CI,BOOTD_EVIDENCE)
+
+# The tests of these packages run in namespaces and virtual machines. They come
+# one package after another: side by side they would only slow each other down.
+SLOW := ./lab/... ./test/netns/... ./test/qemu/...
+FAST  = $(filter-out $(shell go list $(SLOW)),$(shell go list ./...))
+
+.DEFAULT_GOAL := help
+.PHONY: help build check lint test fast slow demo bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+build: ## bin/bootd, static and stripped
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/bootd ./cmd/bootd
+
+check: lint ## format, vet, staticcheck and the short tests: no root, no network
+	go test -short ./...
+
+lint:
+	@unformatted=$$(go tool gofumpt -l .); [ -z "$$unformatted" ] || \
+		{ echo 'not formatted (go tool gofumpt -w FILE):' $$unformatted >&2; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+test: ## everything: installs what it needs, as root or through sudo
+	scripts/deps.sh test
+	$(MAKE) --no-print-directory lint fast slow
+
+fast:
+	go test -race -shuffle=on $(FAST)
+
+slow: build
+	go build -race -o $(BIN)/bootd-race ./cmd/bootd
+	go test -p 1 -count 1 -timeout 15m $(if $(ROOT),-exec '$(ROOT)') $(SLOW)
+
+demo: ## three machines, two installs begun, one local disk: under four minutes
+	scripts/deps.sh demo
+	@$(MAKE) --no-print-directory build
+	go build -trimpath -o $(BIN)/demo ./lab/demo
+	@$(ROOT) $(BIN)/demo -bootd $(BIN)/bootd
+
+bench: ## the figures: start, memory, size, exchanges per second beside Kea
+	scripts/deps.sh test
+	@$(MAKE) --no-print-directory build
+	go test -run '^$$' -bench . -benchtime 1s ./bootd/...
+
+clean: ## what the other targets made
+	rm -rf $(BIN)
