@@ -1,0 +1,169 @@
+package journal
+
+import (
+	"fmt"
+
+	"bootd.internal/bootd/store"
+)
+
+// committer is the one goroutine that writes. Its fields are touched by Open before it starts, by it, and by Close
+// after it has ended.
+type committer struct {
+	e         *Engine
+	file      file // the newest journal; nil when there is none
+	header    header
+	size      int64    // octets of it that are synced
+	total     int64    // octets of all journals since the last snapshot
+	snapshot  int64    // octets of the snapshot
+	notBefore int64    // a failed compaction is not tried again before total is this large
+	old       []string // journals that the next snapshot makes superfluous
+	compacted chan compaction
+	running   bool // a compaction works beside
+	reply     chan error
+}
+
+// run writes batches until the engine is closed and nothing waits.
+func (c *committer) run() {
+	defer close(c.e.stopped)
+	for {
+		asks := c.e.asks
+		if c.running {
+			asks = nil
+		}
+		select {
+		case <-c.e.wake:
+			c.flush()
+			c.compactIfDue()
+		case reply := <-asks:
+			c.compact(reply)
+		case done := <-c.compacted:
+			c.finish(done)
+		case <-c.e.closing:
+			c.flush()
+			if c.running {
+				c.finish(<-c.compacted)
+			}
+			return
+		}
+	}
+}
+
+// flush writes and syncs what waits.
+func (c *committer) flush() {
+	e := c.e
+	e.mu.Lock()
+	b := e.filling
+	e.filling, e.writing = nil, b
+	e.mu.Unlock()
+	if b == nil {
+		return
+	}
+	sealFrame(b.frame, c.header.salt, e.durable.Load().Seq()+1, kindBatch, b.count)
+	if err := c.write(b.frame); err != nil {
+		e.fail(err)
+		c.discard()
+		return
+	}
+	c.size += int64(len(b.frame))
+	c.total += int64(len(b.frame))
+
+	e.mu.Lock()
+	e.durable.Store(b.state)
+	e.writing = nil
+	e.stats.Transactions += uint64(b.count)
+	e.stats.Syncs++
+	e.stats.JournalOctets = c.total
+	e.mu.Unlock()
+	close(b.done)
+	e.feed.Publish(b.state, b.ops)
+}
+
+func (c *committer) write(frame []byte) error {
+	if _, err := c.file.Write(frame); err != nil {
+		return fmt.Errorf("writing %s: %w", journalName(c.header.gen), err)
+	}
+	if err := c.file.Sync(); err != nil {
+		return fmt.Errorf("syncing %s: %w", journalName(c.header.gen), err)
+	}
+	return nil
+}
+
+// discard takes a batch whose write failed off the file again, so that it does not appear after the next start when
+// everybody has been answered without it. That may fail too, which is why its writers were told ErrUnknown; the
+// failure that made the engine read-only is the one to report.
+func (c *committer) discard() {
+	if c.file.Truncate(c.size) == nil {
+		_ = c.file.Sync()
+	}
+}
+
+// fail makes the engine read-only, undoes all that is not durable, and tells who waits.
+func (e *Engine) fail(cause error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.failure != nil {
+		return
+	}
+	e.failure = cause
+	e.head.Store(e.durable.Load())
+	end := func(b *batch, err error) {
+		if b != nil {
+			b.err = err
+			close(b.done)
+		}
+	}
+	end(e.writing, fmt.Errorf("%w: %w", store.ErrUnknown, cause))
+	end(e.filling, fmt.Errorf("%w: %w", store.ErrReadOnly, cause))
+	e.writing, e.filling = nil, nil
+	close(e.failed)
+}
+
+// begin starts a new journal and writes a snapshot of what Open found.
+func (c *committer) begin(found *recovered) error {
+	for _, name := range found.temps {
+		if err := c.e.dir.remove(name); err != nil {
+			return fmt.Errorf("removing what a crash left: %w", err)
+		}
+	}
+	for _, gen := range found.journals {
+		c.old = append(c.old, journalName(gen))
+	}
+	c.header, c.size = found.last, found.lastSize
+	next := found.nextGen()
+	if err := c.rotate(next); err != nil {
+		return err
+	}
+	done := c.e.writeSnapshot(c.e.durable.Load(), next, c.old, nil)
+	c.settle(done)
+	return done.err
+}
+
+// close closes the journal.
+func (c *committer) close() error {
+	if c.file == nil {
+		return nil
+	}
+	return c.file.Close()
+}
+
+// settle takes over the outcome of a compaction.
+func (c *committer) settle(done compaction) {
+	e := c.e
+	now := e.opts.Now()
+	if done.err != nil {
+		c.notBefore = c.total + e.opts.CompactAt
+	} else {
+		c.old = c.old[len(done.removed):]
+		c.total -= done.covered
+		c.snapshot, c.notBefore = done.size, 0
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats.CompactionErr = done.err
+	e.stats.JournalOctets = c.total
+	if done.err == nil {
+		e.stats.Compactions++
+		e.stats.LastCompaction = now
+		e.stats.SnapshotOctets = done.size
+	}
+}
