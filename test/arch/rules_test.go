@@ -60,9 +60,10 @@ var rules = map[string]rule{
 	"bootd/store/storetest": {
 		[]string{"bootd/store"}, "the suite that every engine passes knows the contract only",
 	},
-	"bootd/lease":    {[]string{"bootd/ident", "bootd/store"}, "a binding is a record of the store"},
-	"bootd/install":  {[]string{"bootd/ident", "bootd/reason", "bootd/site", "bootd/store"}, "arms and tokens are records of the store"},
-	"bootd/timeline": {[]string{"bootd/ident", "bootd/reason"}, "history is for people: nothing may depend on what it says"},
+	"bootd/lease":            {[]string{"bootd/ident", "bootd/store"}, "a binding is a record of the store"},
+	"bootd/install":          {[]string{"bootd/ident", "bootd/reason", "bootd/site", "bootd/store"}, "arms and tokens are records of the store"},
+	"bootd/timeline":         {[]string{"bootd/ident", "bootd/reason"}, "history is for people: nothing may depend on what it says"},
+	"bootd/timeline/history": {[]string{"bootd/timeline"}, "keeps events, knows nothing of what they mean to a decision"},
 	"bootd/decide/who": {
 		[]string{"bootd/ident", "bootd/reason", "bootd/site", "bootd/store", "bootd/lease"}, "identity asks snapshot and store",
 	},
