@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"bootd.internal/lab"
+	"bootd.internal/lab/load"
+)
+
+// server is a running DHCPv6 server with a client's node on its link.
+type server struct {
+	lab    *lab.Lab
+	client *lab.Node
+	cmd    *exec.Cmd
+	pid    int
+	ready  time.Duration
+}
+
+func (s *server) stop() error {
+	err := s.cmd.Process.Signal(syscall.SIGTERM)
+	_ = s.cmd.Wait() // how it ended says nothing about the figures
+	return errors.Join(err, s.lab.Close())
+}
+
+func (b *bench) network(name string) (*lab.Lab, *lab.Node, *lab.Node, error) {
+	l, err := lab.New(name, filepath.Join(b.dir, name))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	link, err := l.Link("rack1")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	srv, err := l.Node("srv")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	cli, err := l.Node("cli")
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if err := srv.Attach(link, lab.Interface{Name: "eth1", Addr: []netip.Prefix{serverPrefix()}}); err != nil {
+		return nil, nil, nil, err
+	}
+	// The clients answer for themselves: the kernel beside them must be mute.
+	mute := cli.Sysctl(map[string]string{"net/ipv6/conf/default/disable_ipv6": "1"})
+	return l, srv, cli, errors.Join(mute, cli.Attach(link, lab.Interface{Name: "eth0", Self: lab.NoAddress}))
+}
+
+// start runs bootd on an inventory of n hosts and waits until it says READY.
+func (b *bench) start(ctx context.Context, name string, n int) (*server, error) {
+	l, srv, cli, err := b.network(name)
+	if err != nil {
+		return nil, err
+	}
+	inv := l.Path("inventory.yaml")
+	if err := os.WriteFile(inv, []byte(inventory(n)), 0o644); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(l.Path("files"), 0o755); err != nil {
+		return nil, err
+	}
+	cmd := srv.Command(ctx, b.bin, "serve", "--inventory", inv, "--state", l.Path("state"), "--run", l.Path("run"))
+	return launch(cmd, l, cli, "READY")
+}
+
+func inventory(n int) string {
+	var b strings.Builder
+	b.WriteString("networks:\n  rack1: {interface: eth1, prefix: \"2001:db8:1::/64\"}\nhosts:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "  n%05d: {mac: \"%s\", address: \"::%x\"}\n", i, load.Config{Base: baseMAC()}.MAC(i), 0x1000+i)
+	}
+	return b.String()
+}
+
+// startKea runs Debian's Kea as fast as it goes: memfile, several threads, errors only in the log.
+func (b *bench) startKea(ctx context.Context, name string, _ int) (*server, error) {
+	l, srv, cli, err := b.network(name)
+	if err != nil {
+		return nil, err
+	}
+	conf := fmt.Sprintf(keaConfig, l.Path("kea.leases"))
+	if err := os.WriteFile(l.Path("kea.json"), []byte(conf), 0o644); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(os.MkdirAll("/var/lib/kea", 0o755), os.MkdirAll("/run/kea", 0o755)); err != nil {
+		return nil, err
+	}
+	cmd := srv.Command(ctx, "kea-dhcp6", "-c", l.Path("kea.json"))
+	cmd.Env = append(os.Environ(), "KEA_PIDFILE_DIR="+l.Dir, "KEA_LOCKFILE_DIR="+l.Dir)
+	return launch(cmd, l, cli, "DHCP6_STARTED")
+}
+
+const keaConfig = `{"Dhcp6": {
+  "interfaces-config": {"interfaces": ["eth1"]},
+  "lease-database": {"type": "memfile", "persist": true, "lfc-interval": 0, "name": "%s"},
+  "multi-threading": {"enable-multi-threading": true},
+  "preferred-lifetime": 43200, "valid-lifetime": 86400,
+  "subnet6": [{"subnet": "2001:db8:1::/64", "interface": "eth1", "pools": [{"pool": "2001:db8:1::1000-2001:db8:1::ffff"}]}],
+  "loggers": [
+    {"name": "kea-dhcp6", "severity": "ERROR", "output_options": [{"output": "stdout"}]},
+    {"name": "kea-dhcp6.dhcp6", "severity": "INFO", "output_options": [{"output": "stdout", "flush": true}]},
+    {"name": "kea-dhcp6.leases", "severity": "ERROR", "output_options": [{"output": "stdout"}]}
+  ]
+}}`
+
+// launch starts the command and waits, ten seconds at most, for a line that holds the word.
+func launch(cmd *exec.Cmd, l *lab.Lab, cli *lab.Node, word string) (*server, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	log, err := os.Create(l.Path("server.log"))
+	if err != nil {
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", cmd.Path, err)
+	}
+	_ = w.Close()
+	seen := make(chan error, 1)
+	go func() {
+		defer r.Close()
+		defer log.Close()
+		sc := bufio.NewScanner(io.TeeReader(r, log))
+		found := false
+		for sc.Scan() {
+			if !found && strings.Contains(sc.Text(), word) {
+				found = true
+				seen <- nil
+			}
+		}
+		if !found {
+			seen <- fmt.Errorf("%s ended without saying %s, see %s", cmd.Path, word, l.Path("server.log"))
+		}
+	}()
+	select {
+	case err = <-seen:
+	case <-time.After(10 * time.Second):
+		err = fmt.Errorf("%s did not say %s within 10 s, see %s", cmd.Path, word, l.Path("server.log"))
+	}
+	s := &server{lab: l, client: cli, cmd: cmd, pid: cmd.Process.Pid, ready: time.Since(began)}
+	if err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	return s, nil
+}
