@@ -59,10 +59,12 @@ const MaxClaims = 8
 // Binding is one address or prefix in use.
 type Binding struct {
 	// Holder is host/nic, or the DUID of an unlisted client.
-	Holder  string  `json:"holder"`
-	Network string  `json:"network"`
-	Claims  []Claim `json:"claims,omitempty"`
-	State   State   `json:"state"`
+	Holder  string `json:"holder"`
+	Network string `json:"network"`
+	// MAC is the card that holds it, zero where none was known: a renamed host keeps its address.
+	MAC    ident.MAC `json:"mac,omitzero"`
+	Claims []Claim   `json:"claims,omitempty"`
+	State  State     `json:"state"`
 	// PreferredUntil and ValidUntil are absolute.
 	PreferredUntil time.Time `json:"preferred_until"`
 	ValidUntil     time.Time `json:"valid_until"`
