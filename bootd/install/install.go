@@ -54,6 +54,11 @@ type Attempt struct {
 	Script  string `json:"script,omitempty"`
 	Answers string `json:"answers,omitempty"`
 	Why     string `json:"why,omitempty"`
+	// UUID and Serial are the machine's, once seen.
+	UUID   ident.UUID `json:"uuid,omitzero"`
+	Serial string     `json:"serial,omitempty"`
+	// Tokens are the hashes of the secrets that were minted for it, so that they can be taken back.
+	Tokens []string `json:"tokens,omitempty"`
 }
 
 // Scope is what a token is good for.
