@@ -1,0 +1,117 @@
+package netif
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/site"
+)
+
+// allRouters is where routers are solicited (RFC 4291 section 2.7.1).
+func allRouters() netip.Addr { return netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02, 15: 2}) }
+
+// Discovery carries router solicitations and advertisements on one link as IPv6 packets with the MAC address of their
+// frame, so that a machine that has no address yet can be answered alone (RFC 6085). The packets come unchecked: their
+// reader validates hop limit, checksum and all else.
+type Discovery struct {
+	link  site.Link
+	file  *os.File
+	conn  syscall.RawConn
+	group *os.File
+
+	closed atomic.Bool
+}
+
+// ListenDiscovery opens a packet socket on a link and joins ff02::2 there, so that switches which watch group
+// membership pass solicitations on. Errors: no CAP_NET_RAW, the link does not exist any more.
+func ListenDiscovery(link site.Link) (_ *Discovery, err error) {
+	d := &Discovery{link: link}
+	d.file, err = openPacket(link.Index, routerFilter())
+	if errors.Is(err, unix.EPERM) {
+		return nil, fmt.Errorf("router discovery on %s needs CAP_NET_RAW: %w", link.Name, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("router discovery on %s: %w", link.Name, err)
+	}
+	d.conn, err = d.file.SyscallConn()
+	if err == nil {
+		d.group, err = joinGroup(link.Index, allRouters())
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("router discovery on %s: %w", link.Name, err), d.file.Close())
+	}
+	return d, nil
+}
+
+// joinGroup is a member of a multicast group for as long as the file is open; the file carries no packets.
+func joinGroup(ifindex int, group netip.Addr) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.IPPROTO_UDP)
+	if err != nil {
+		return nil, fmt.Errorf("opening group socket: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "group")
+	mreq := &unix.IPv6Mreq{Multiaddr: group.As16(), Interface: uint32(ifindex)}
+	if err := unix.SetsockoptIPv6Mreq(fd, unix.IPPROTO_IPV6, unix.IPV6_JOIN_GROUP, mreq); err != nil {
+		return nil, errors.Join(fmt.Errorf("joining %s: %w", group, err), f.Close())
+	}
+	return f, nil
+}
+
+// Read waits for the next packet, from its IPv6 header on, and tells which machine sent its frame. A packet longer than
+// b is cut. Errors: net.ErrClosed after Close, ENETDOWN when the interface went down.
+func (d *Discovery) Read(b []byte) (n int, from ident.MAC, err error) {
+	for {
+		var sa unix.Sockaddr
+		var readErr error
+		err = d.conn.Read(func(fd uintptr) bool {
+			n, sa, readErr = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+			return !errors.Is(readErr, unix.EAGAIN) && !errors.Is(readErr, unix.EINTR)
+		})
+		if err = d.fault("reading", errors.Join(err, readErr)); err != nil {
+			return 0, ident.MAC{}, err
+		}
+		sll, ok := sa.(*unix.SockaddrLinklayer)
+		if !ok || int(sll.Halen) != len(from) {
+			continue // not Ethernet: nobody that could be answered
+		}
+		return n, ident.MAC(sll.Addr[:len(from)]), nil
+	}
+}
+
+// Write sends a packet, from its IPv6 header on, in a frame to one machine or group.
+func (d *Discovery) Write(packet []byte, to ident.MAC) error {
+	sa := &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IPV6), Ifindex: d.link.Index, Halen: uint8(len(to))}
+	copy(sa.Addr[:], to[:])
+	var writeErr error
+	err := d.conn.Write(func(fd uintptr) bool {
+		writeErr = unix.Sendto(int(fd), packet, unix.MSG_DONTWAIT, sa)
+		return !errors.Is(writeErr, unix.EAGAIN) && !errors.Is(writeErr, unix.EINTR)
+	})
+	return d.fault("writing", errors.Join(err, writeErr))
+}
+
+// Close ends a Read that waits and leaves the group.
+func (d *Discovery) Close() error {
+	d.closed.Store(true)
+	return errors.Join(d.group.Close(), d.file.Close())
+}
+
+// fault wraps what went wrong, and says net.ErrClosed of a socket that was closed: its own word for that is private to
+// the runtime.
+func (d *Discovery) fault(doing string, err error) error {
+	if err != nil && d.closed.Load() {
+		err = net.ErrClosed
+	}
+	if err != nil {
+		return fmt.Errorf("%s router discovery on %s: %w", doing, d.link.Name, err)
+	}
+	return nil
+}
