@@ -1,0 +1,42 @@
+package inventory
+
+import (
+	"net/netip"
+	"slices"
+
+	"gopkg.in/yaml.v3"
+)
+
+var serveFields = []field[Serve]{
+	{name: "files", set: put(func(s *Serve) *Value[string] { return &s.Files }, (*parser).text)},
+	{name: "templates", set: put(func(s *Serve) *Value[string] { return &s.Templates }, (*parser).text)},
+	{name: "loaders", set: loaders},
+	{name: "forward", set: put(func(s *Serve) *Value[[]netip.AddrPort] { return &s.Forward }, listOf((*parser).forwarder))},
+	{name: "http_port", set: put(func(s *Serve) *Value[int] { return &s.HTTPPort }, between(1, 65535))},
+	{name: "metrics", set: put(func(s *Serve) *Value[netip.AddrPort] { return &s.Metrics }, (*parser).metrics)},
+}
+
+// Architectures are the names that serve.loaders knows, in the order of the documents.
+func Architectures() []string { return []string{"bios", "x86", "x86_64", "arm", "arm64"} }
+
+func loaders(p *parser, s *Serve, v value) {
+	s.Loaders = map[string]Value[string]{}
+	p.each(v, func(key *yaml.Node, child value) {
+		if !slices.Contains(Architectures(), key.Value) {
+			p.fault(Pos{key.Line, key.Column}, child.path, "unknown architecture%s", suggest(key.Value, Architectures()))
+			return
+		}
+		if path, ok := p.below(child); ok {
+			s.Loaders[key.Value] = keep(p, child, path)
+		}
+	})
+}
+
+func (p *parser) forwarder(v value) (netip.AddrPort, bool) { return p.addrPort(v, 53) }
+
+func (p *parser) metrics(v value) (netip.AddrPort, bool) {
+	if v.node.Kind == yaml.ScalarNode && (v.node.Value == "off" || v.node.Value == "false") {
+		return netip.AddrPort{}, true
+	}
+	return p.addrPort(v, 0)
+}
