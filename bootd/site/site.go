@@ -56,6 +56,10 @@ type Snapshot struct {
 	// Forward is the resolvers that DNS questions go to.
 	Forward  []netip.AddrPort
 	HTTPPort int
+	// Files and Templates are directories as the inventory names them: relative ones are relative to its file.
+	Files, Templates string
+	// Metrics is where Prometheus metrics are served; the zero AddrPort: nowhere.
+	Metrics netip.AddrPort
 	// Loaders by architecture name (bios, x86, x86_64, arm, arm64): a path below the files directory.
 	Loaders map[string]string
 
