@@ -33,6 +33,33 @@ const (
 	InformationRequest Msg = 11
 )
 
+// String is the message's name in RFC 8415, "unknown" for types that no server receives or sends: a closed set.
+func (m Msg) String() string {
+	switch m {
+	case Solicit:
+		return "Solicit"
+	case Advertise:
+		return "Advertise"
+	case RequestMsg:
+		return "Request"
+	case Confirm:
+		return "Confirm"
+	case Renew:
+		return "Renew"
+	case Rebind:
+		return "Rebind"
+	case ReplyMsg:
+		return "Reply"
+	case Release:
+		return "Release"
+	case Decline:
+		return "Decline"
+	case InformationRequest:
+		return "Information-request"
+	}
+	return "unknown"
+}
+
 // IAKind tells IA_NA from IA_TA and IA_PD.
 type IAKind uint8
 
@@ -77,6 +104,9 @@ type Decision struct {
 	Reply  *Reply
 	Ops    []store.Op
 	Events []timeline.Event
+	// Reserved: the answer may go out although its Ops could not be written, because it grants nothing but addresses
+	// that the inventory keeps for this card.
+	Reserved bool
 }
 
 // Status is a DHCPv6 status code (RFC 8415 section 21.13).

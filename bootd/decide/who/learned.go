@@ -13,6 +13,9 @@ import (
 // MaxLearned bounds the identities learned of one host; the oldest goes first.
 const MaxLearned = 16
 
+// maxUUIDs bounds those of them that are UUIDs: both byte orders, before and after a new mainboard.
+const maxUUIDs = 4
+
 // Learned is what a host was seen to call itself while its MAC was in evidence. DUIDs that hold a MAC are not learned:
 // they speak for themselves, and Debian's installer makes a new one at each boot.
 type Learned struct {
@@ -98,17 +101,16 @@ func (l *lesson) own(k store.Key) bool {
 	return false
 }
 
-// trim forgets the oldest identities beyond MaxLearned, DUIDs first. A trace goes with the list that it stands in, even
-// if it is shared: so the traces are bounded too.
+// trim forgets the oldest identities beyond the bounds. A trace goes with the list that it stands in, even if it is
+// shared: so the traces are bounded too.
 func (l *lesson) trim() {
+	for len(l.next.UUIDs) > maxUUIDs {
+		l.ops = append(l.ops, store.Op{Key: uuidKey(l.next.UUIDs[0])})
+		l.next.UUIDs = l.next.UUIDs[1:]
+	}
 	for len(l.next.UUIDs)+len(l.next.DUIDs) > MaxLearned {
-		var k store.Key
-		if len(l.next.DUIDs) > 0 {
-			k, l.next.DUIDs = duidKey(l.next.DUIDs[0]), l.next.DUIDs[1:]
-		} else {
-			k, l.next.UUIDs = uuidKey(l.next.UUIDs[0]), l.next.UUIDs[1:]
-		}
-		l.ops = append(l.ops, store.Op{Key: k})
+		l.ops = append(l.ops, store.Op{Key: duidKey(l.next.DUIDs[0])})
+		l.next.DUIDs = l.next.DUIDs[1:]
 	}
 }
 

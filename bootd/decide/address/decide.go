@@ -1,0 +1,132 @@
+package address
+
+import (
+	"fmt"
+	"time"
+
+	"bootd.internal/bootd/decide/who"
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/store"
+	"bootd.internal/bootd/timeline"
+)
+
+// Decide answers one message. It reads nothing but its arguments; the same arguments give the same Decision. Ops must be
+// durable before Reply goes out, unless Reserved says otherwise.
+func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decision {
+	if r := valid(req, snap.ServerDUID); r != reason.None {
+		return silence(reason.Outcome{Reason: r})
+	}
+	if req.At.Relay.IsValid() {
+		return silence(reason.Outcome{Reason: reason.UnconfiguredRelay})
+	}
+	net, ok := snap.Serves(req.At)
+	if !ok {
+		return silence(reason.Outcome{Reason: reason.NotServedLink})
+	}
+	m := who.Identify(snap, v, net, req.Evidence)
+	if m.Reason == reason.None && m.NIC == nil {
+		m.Reason = reason.UnknownHost // a known machine, but which of its cards?
+	}
+	x := exchange{
+		snap: snap, view: v, net: net, req: req, now: now, match: m,
+		d: Decision{Outcome: reason.Outcome{Network: net.Name, Rule: ruleName(m)}},
+	}
+	if m.Host != nil {
+		x.d.Host = m.Host.Name
+	}
+	if m.Reason != reason.None {
+		x.d.Reason = m.Reason
+		x.event(timeline.DHCPIgnored, m.Reason, "", fmt.Sprintf("%s from DUID %s", req.Msg, req.Client))
+		return x.d
+	}
+	x.boot = ChooseBootfile(snap, net, m.Host, req)
+	x.run()
+	return x.d
+}
+
+// exchange is one Decide under way.
+type exchange struct {
+	snap  *site.Snapshot
+	view  store.View
+	net   *site.Network
+	req   Request
+	now   time.Time
+	match who.Match
+	boot  Bootfile
+	d     Decision
+}
+
+func (x *exchange) run() {
+	switch x.req.Msg {
+	case Solicit:
+		x.solicit()
+	case RequestMsg:
+		x.request()
+	case Renew, Rebind:
+		x.extend()
+	case Confirm:
+		x.confirm()
+	case Release:
+		x.release()
+	case Decline:
+		x.decline()
+	case InformationRequest:
+		x.inform()
+	}
+}
+
+// valid checks a message as RFC 8415 section 16 wants it.
+func valid(req Request, server ident.DUID) reason.Reason {
+	switch req.Msg {
+	case Solicit, Confirm, Rebind:
+		switch {
+		case req.Client == "":
+			return reason.NoClientID
+		case req.Server != "":
+			return reason.ServerIDForbidden
+		}
+	case RequestMsg, Renew, Release, Decline:
+		switch {
+		case req.Client == "":
+			return reason.NoClientID
+		case req.Server == "":
+			return reason.NoServerID
+		case req.Server != server:
+			return reason.OtherServer
+		}
+	case InformationRequest:
+		switch {
+		case req.Server != "" && req.Server != server:
+			return reason.OtherServer
+		case len(req.IAs) > 0:
+			return reason.Malformed
+		}
+	case Advertise, ReplyMsg:
+		return reason.NotForServers
+	default:
+		return reason.UnknownMessage
+	}
+	return reason.None
+}
+
+func silence(o reason.Outcome) Decision { return Decision{Outcome: o} }
+
+func ruleName(m who.Match) string {
+	if m.Rule == 0 {
+		return ""
+	}
+	return m.Rule.String()
+}
+
+// event notes something about this exchange.
+func (x *exchange) event(k timeline.Kind, r reason.Reason, addr, detail string) {
+	mac := x.match.Observed
+	if x.match.NIC != nil {
+		mac = x.match.NIC.MAC
+	}
+	x.d.Events = append(x.d.Events, timeline.Event{
+		Kind: k, Reason: r, Host: x.d.Host, Network: x.net.Name, MAC: mac, Addr: addr, Detail: detail,
+	})
+}

@@ -1,0 +1,103 @@
+package address
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"bootd.internal/bootd/lease"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/timeline"
+)
+
+// release answers a Release (RFC 8415 section 18.3.7): it drops the sender's own claims and no other's.
+func (x *exchange) release() {
+	x.giveBack(func(e *entry, c lease.Claim) {
+		if b, ok := e.b.Release(c, x.now); ok {
+			e.put(b)
+			x.event(timeline.DHCPRelease, reason.Changed, e.addr.String(), b.State.String())
+		}
+	})
+}
+
+// decline answers a Decline (section 18.3.8): the address is put aside.
+func (x *exchange) decline() {
+	x.giveBack(func(e *entry, c lease.Claim) {
+		b, ok := e.b.Decline(c, x.now)
+		if !ok {
+			return
+		}
+		e.put(b)
+		x.event(timeline.DHCPDecline, reason.Changed, e.addr.String(), "")
+		x.event(timeline.Warning, reason.NoAddrsAvail, e.addr.String(), fmt.Sprintf(
+			"another machine uses the address of %s: nobody gets it for %s; find that machine", b.Holder, lease.DeclineFor))
+	})
+}
+
+// giveBack walks the addresses that a Release or Decline names. An address of the sender's without the claim stays as it
+// is and is no fault: a retransmit finds its claim gone. All else is NoBinding, in the IA.
+func (x *exchange) giveBack(drop func(*entry, lease.Claim)) {
+	l := ledger{view: x.view}
+	x.d.Reply = &Reply{
+		Msg: ReplyMsg, Preference: noPreference, Status: status(Success),
+	}
+	why := reason.None
+	for _, ia := range x.req.IAs {
+		known := false
+		for _, a := range ia.Addrs {
+			e := l.at(a)
+			switch {
+			case ia.Kind != IANA:
+			case x.mine(e):
+				known = true
+				drop(e, x.claim(ia))
+			case x.others(e):
+				why = reason.NotOwner
+			}
+		}
+		if !known {
+			x.d.Reply.IAs = append(x.d.Reply.IAs, IAReply{
+				Kind: ia.Kind, IAID: ia.IAID, Status: status(NoBinding),
+			})
+			why = cmp.Or(why, reason.NoBinding)
+		}
+	}
+	x.d.Ops = l.ops()
+	switch {
+	case why == reason.NotOwner || why != reason.None && len(x.d.Ops) == 0:
+		x.d.Reason = why
+	case len(x.d.Ops) > 0:
+		x.d.Reason = reason.Changed
+	default:
+		x.d.Reason = reason.Retransmit
+	}
+}
+
+// confirm answers a Confirm (section 18.3.3): are these addresses good on this link? It reads no lease. No address, or no
+// prefix to measure it by: silence.
+func (x *exchange) confirm() {
+	var addrs, off int
+	for _, ia := range x.req.IAs {
+		addrs += len(ia.Addrs)
+		for _, a := range ia.Addrs {
+			if _, ok := x.prefix(a); !ok {
+				off++
+			}
+		}
+	}
+	switch {
+	case addrs == 0:
+		x.d.Reason = reason.NoBinding
+		return
+	case !slices.ContainsFunc(x.net.Prefixes, x.alive):
+		x.d.Reason = reason.NoPrefix
+		return
+	}
+	x.d.Reply, x.d.Reserved = x.reply(ReplyMsg), true
+	code := Success
+	x.d.Reason = reason.Answered
+	if off > 0 {
+		code, x.d.Reason = NotOnLink, reason.NotOnLink
+	}
+	x.d.Reply.Status = status(code)
+}

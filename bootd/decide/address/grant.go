@@ -1,0 +1,286 @@
+package address
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"bootd.internal/bootd/decide/who"
+	"bootd.internal/bootd/lease"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/timeline"
+)
+
+// offer is one of the card's fixed addresses, free for it to take.
+type offer struct {
+	addr netip.Addr
+	used bool // by an IA of this message
+}
+
+// granting answers the IAs of one message.
+type granting struct {
+	*exchange
+	ledger ledger
+	offers []*offer
+	// picks is the offer of each IA, nil where there is none.
+	picks   []*offer
+	granted int
+	// why is the first reason that an IA got no address for.
+	why reason.Reason
+	// minPreferred is the shortest preferred lifetime granted: T1 and T2 are the same in all IAs of a message.
+	minPreferred time.Duration
+}
+
+// solicit answers a Solicit (RFC 8415 section 18.3.1). Without rapid commit it only reads.
+func (x *exchange) solicit() {
+	g := x.begin()
+	ias := g.answer(g.requested)
+	x.event(timeline.DHCPSolicit, reason.None, "", "")
+	if x.req.RapidCommit && g.granted > 0 {
+		x.d.Reply = x.reply(ReplyMsg)
+		x.d.Reply.RapidCommit = true
+		x.d.Reply.IAs = ias
+		g.commit()
+		return
+	}
+	x.d.Reply = x.reply(Advertise)
+	x.d.Reply.IAs = ias
+	x.d.Reserved = true
+	x.d.Reason = g.why
+	if g.granted > 0 || len(ias) == 0 { // an empty offer must not keep the client from others
+		x.d.Reply.Preference = maxPreference
+		x.d.Reason = reason.Answered
+	}
+}
+
+// request answers a Request (section 18.3.2).
+func (x *exchange) request() {
+	g := x.begin()
+	x.d.Reply = x.reply(ReplyMsg)
+	x.d.Reply.IAs = g.answer(g.requested)
+	g.commit()
+}
+
+// extend answers a Renew or a Rebind (sections 18.3.4 and 18.3.5): a listed host's addresses are ours to say.
+func (x *exchange) extend() {
+	g := x.begin()
+	x.d.Reply = x.reply(ReplyMsg)
+	x.d.Reply.IAs = g.answer(g.renewed)
+	g.commit()
+}
+
+// begin finds what the card may have and gives each IA its address: first those that it has already, then those that
+// it names, then in order.
+func (x *exchange) begin() *granting {
+	g := &granting{exchange: x, ledger: ledger{view: x.view}, picks: make([]*offer, len(x.req.IAs))}
+	for _, a := range x.fixed() {
+		if g.free(a) {
+			g.offers = append(g.offers, &offer{addr: a})
+		}
+	}
+	g.pick(func(ia IA, a netip.Addr) bool { return g.ledger.at(a).b.Has(g.claim(ia)) })
+	g.pick(func(ia IA, a netip.Addr) bool { return slices.Contains(ia.Addrs, a) })
+	g.pick(func(IA, netip.Addr) bool { return true })
+	return g
+}
+
+func (g *granting) pick(fits func(IA, netip.Addr) bool) {
+	for i, ia := range g.req.IAs {
+		if ia.Kind != IANA || g.picks[i] != nil {
+			continue
+		}
+		for _, o := range g.offers {
+			if !o.used && fits(ia, o.addr) {
+				o.used, g.picks[i] = true, o
+				break
+			}
+		}
+	}
+}
+
+// free reports whether a fixed address can be given to its card now, and says loudly when it cannot.
+func (g *granting) free(a netip.Addr) bool {
+	e := g.ledger.at(a)
+	if !e.found || !e.b.InForce(g.now) {
+		return true
+	}
+	until := e.b.ValidUntil.UTC().Format(time.RFC3339)
+	switch {
+	case e.b.State == lease.Declined:
+		g.event(timeline.Warning, reason.NoAddrsAvail, a.String(),
+			fmt.Sprintf("put aside until %s: the client found another machine using it", until))
+	case !g.mine(e):
+		g.event(timeline.Warning, reason.NoAddrsAvail, a.String(),
+			fmt.Sprintf("held by %q until %s", e.b.Holder, until))
+	default:
+		return true
+	}
+	return false
+}
+
+func (x *exchange) claim(ia IA) lease.Claim { return lease.Claim{DUID: x.req.Client, IAID: ia.IAID} }
+
+// answer answers each IA and gives all of them the same T1 and T2.
+func (g *granting) answer(one func(int, IA) IAReply) []IAReply {
+	var out []IAReply
+	for i, ia := range g.req.IAs {
+		out = append(out, one(i, ia))
+	}
+	for i := range out {
+		if slices.ContainsFunc(out[i].Addrs, func(l Lease) bool { return l.Valid > 0 }) {
+			out[i].T1 = (g.minPreferred / 2).Truncate(time.Second)
+			out[i].T2 = (g.minPreferred * 4 / 5).Truncate(time.Second)
+		}
+	}
+	return out
+}
+
+// requested answers one IA of a Solicit or a Request.
+func (g *granting) requested(i int, ia IA) IAReply {
+	if g.req.Msg == RequestMsg && slices.ContainsFunc(ia.Addrs, g.offLink) {
+		return g.refuse(ia, NotOnLink, reason.NotOnLink)
+	}
+	if g.picks[i] == nil {
+		return g.refuseFull(ia)
+	}
+	return IAReply{Kind: ia.Kind, IAID: ia.IAID, Addrs: []Lease{g.lease(g.picks[i], ia)}}
+}
+
+// renewed answers one IA of a Renew or a Rebind. An IA that names another's address, or nothing that we know, is
+// NoBinding: the client asks anew. Addresses that the card no longer has end with lifetimes of zero.
+func (g *granting) renewed(i int, ia IA) IAReply {
+	if ia.Kind != IANA {
+		return g.refuse(ia, NoBinding, reason.NoBinding)
+	}
+	fixed := g.fixed()
+	known := g.picks[i] != nil && g.ledger.at(g.picks[i].addr).b.Has(g.claim(ia))
+	offLink := true
+	var ended []netip.Addr
+	for _, a := range ia.Addrs {
+		e := g.ledger.at(a)
+		switch {
+		case slices.Contains(fixed, a):
+			known = true
+			continue
+		case g.others(e):
+			return g.refuse(ia, NoBinding, reason.NotOwner)
+		case g.mine(e):
+			known = true
+		}
+		offLink = offLink && g.offLink(a)
+		ended = append(ended, a)
+	}
+	if !known && !offLink && len(ended) > 0 {
+		return g.refuse(ia, NoBinding, reason.NoBinding)
+	}
+	out := IAReply{Kind: ia.Kind, IAID: ia.IAID}
+	if g.picks[i] != nil {
+		out.Addrs = append(out.Addrs, g.lease(g.picks[i], ia))
+	}
+	for _, a := range ended {
+		out.Addrs = append(out.Addrs, Lease{Addr: a})
+		if e := g.ledger.at(a); g.mine(e) {
+			if b, ok := e.b.Release(g.claim(ia), g.now); ok {
+				e.put(b)
+			}
+		}
+	}
+	switch {
+	case len(out.Addrs) == 0:
+		return g.refuseFull(ia)
+	case g.picks[i] == nil:
+		g.why = cmp.Or(g.why, reason.NotOnLink)
+	}
+	return out
+}
+
+func (g *granting) offLink(a netip.Addr) bool {
+	_, ok := g.prefix(a)
+	return !ok
+}
+
+// lease takes an offer for an IA.
+func (g *granting) lease(o *offer, ia IA) Lease {
+	preferred, valid := g.lifetimes(o.addr)
+	if g.granted == 0 {
+		g.minPreferred = preferred
+	}
+	g.granted++
+	g.minPreferred = min(g.minPreferred, preferred)
+
+	e, nic := g.ledger.at(o.addr), g.match.NIC
+	b := e.b
+	if !e.found || !b.InForce(g.now) {
+		b = lease.Binding{}
+	}
+	named := b.Holder == nic.Holder() && b.Network == g.net.Name && b.MAC == nic.MAC
+	if !named || !b.Covers(g.claim(ia), g.now.Add(preferred), g.now.Add(valid)) {
+		b.Holder, b.Network, b.MAC = nic.Holder(), g.net.Name, nic.MAC
+		e.put(b.Grant(g.claim(ia), g.now.Add(preferred+lease.Slack), g.now.Add(valid+lease.Slack)))
+	}
+	return Lease{Addr: o.addr, Preferred: preferred, Valid: valid}
+}
+
+// refuse answers an IA with a status and no address.
+func (g *granting) refuse(ia IA, code uint16, why reason.Reason) IAReply {
+	if why == reason.NotOwner || g.why == reason.None {
+		g.why = why
+	}
+	return IAReply{Kind: ia.Kind, IAID: ia.IAID, Status: status(code)}
+}
+
+// refuseFull answers an IA that there is nothing for (RFC 8415 section 18.3.2).
+func (g *granting) refuseFull(ia IA) IAReply {
+	switch {
+	case ia.Kind == IAPD:
+		return g.refuse(ia, NoPrefixAvail, reason.NoAddrsAvail)
+	case ia.Kind == IANA && len(g.fixed()) == 0:
+		return g.refuse(ia, NoAddrsAvail, reason.NoPrefix)
+	}
+	return g.refuse(ia, NoAddrsAvail, reason.NoAddrsAvail)
+}
+
+// status is a code with what a person reads in a capture.
+func status(code uint16) *Status {
+	text := "done"
+	switch code {
+	case NoAddrsAvail:
+		text = "no address for this IA"
+	case NoBinding:
+		text = "no binding for this IA"
+	case NotOnLink:
+		text = "not for this link"
+	case NoPrefixAvail:
+		text = "no prefix for this IA"
+	}
+	return &Status{Code: code, Text: text}
+}
+
+// commit finishes a Reply that binds.
+func (g *granting) commit() {
+	g.d.Reserved = true
+	g.d.Ops = g.ledger.ops()
+	if g.granted > 0 {
+		g.d.Ops = append(g.d.Ops, who.Learn(g.view, g.match, g.req.Evidence)...)
+	}
+	switch {
+	case g.why == reason.NotOwner || g.granted == 0 && g.why != reason.None:
+		g.d.Reason = g.why
+	case len(g.d.Ops) > 0:
+		g.d.Reason = reason.Changed
+	case g.granted > 0:
+		g.d.Reason = reason.Retransmit
+	default:
+		g.d.Reason = reason.Answered
+	}
+	for _, o := range g.offers {
+		if o.used && g.granted > 0 && g.d.Reason != reason.Retransmit {
+			g.event(timeline.DHCPLease, g.d.Reason, o.addr.String(), "")
+		}
+	}
+	if g.d.Reason != reason.Retransmit {
+		g.offered()
+	}
+}
