@@ -1,0 +1,113 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"bootd.internal/bootd/install"
+	"bootd.internal/bootd/lease"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/store"
+	"bootd.internal/bootd/timeline"
+)
+
+func (s *server) status(w http.ResponseWriter, _ *http.Request) error {
+	snap, now, health := s.Snapshot(), s.Now(), s.Daemon.Health()
+	out := Status{
+		Ready: health.Ready, Version: health.Version, Started: health.Started, Now: now, Inventory: s.inventory(snap),
+		Networks: []NetworkStatus{}, Tasks: health.Tasks, Problems: []Problem{}, Hosts: []HostStatus{},
+	}
+	if health.Refused != nil {
+		out.Inventory.Refused = health.Refused.Error()
+	}
+	if health.Store != nil {
+		out.Store = health.Store.Error()
+	}
+	for _, n := range snap.Networks {
+		out.Networks = append(out.Networks, networkStatus(n))
+	}
+	for _, p := range health.Problems {
+		out.Problems = append(out.Problems, problem(snap.Inventory.File, p))
+	}
+	states := s.History.Hosts()
+	s.Store.Read(func(v store.View) {
+		for _, h := range snap.Hosts {
+			out.Hosts = append(out.Hosts, hostStatus(h, states[h.Name], v, now))
+		}
+	})
+	reply(w, http.StatusOK, out)
+	return nil
+}
+
+func (s *server) inventory(snap *site.Snapshot) InventoryStatus {
+	return InventoryStatus{File: snap.Inventory.File, Hash: snap.Inventory.Hash}
+}
+
+func networkStatus(n *site.Network) NetworkStatus {
+	out := NetworkStatus{Name: n.Name, Interface: n.Interface, Up: n.Link != nil && n.Link.Up, Prefixes: []string{}}
+	for _, p := range n.Prefixes {
+		out.Prefixes = append(out.Prefixes, p.Prefix.String())
+	}
+	if n.Own.IsValid() {
+		out.Address = n.Own.String()
+	}
+	return out
+}
+
+func problem(file string, p site.Problem) Problem {
+	out := Problem{Network: p.Network, Host: p.Host, Text: p.Msg}
+	if p.Pos.Line > 0 {
+		out.Place = fmt.Sprintf("%s:%d:%d", file, p.Pos.Line, p.Pos.Col)
+	}
+	return out
+}
+
+func hostStatus(h *site.Host, state timeline.HostState, v store.View, now time.Time) HostStatus {
+	out := HostStatus{
+		Name: h.Name, Phase: state.Phase, Since: state.Since, Boots: state.Boots, MAC: state.MAC, Address: state.Addr,
+		Reason: state.Reason, Last: state.Last,
+	}
+	if out.Phase == "" {
+		out.Phase = timeline.PhaseUnseen
+	}
+	if h.Profile != nil {
+		out.Profile = h.Profile.Name
+	}
+	if len(h.NICs) > 0 {
+		if !out.MAC.Valid() {
+			out.MAC = h.NICs[0].MAC
+		}
+		if n := h.NICs[0].Network; n != nil && out.Address == "" {
+			if a := h.NICs[0].Addresses(n.Name); len(a) > 0 {
+				out.Address = a[0].String()
+			}
+		}
+	}
+	for _, g := range state.Stages {
+		out.Stages = append(out.Stages, Stage{Phase: g.Phase, Since: g.Since, Seconds: g.Seconds(now), Now: g.Until.IsZero()})
+	}
+	if arm, ok, err := install.ReadArm(v, h.Name); err == nil && ok && arm.Live(now) {
+		out.ArmedUntil = arm.Until
+	}
+	if a, ok, err := install.ReadAttempt(v, h.Name); err == nil && ok {
+		out.Attempt, out.Why = a.Stage, a.Why
+	}
+	return out
+}
+
+func (s *server) leases(w http.ResponseWriter, _ *http.Request) error {
+	out := []Lease{}
+	for k, v := range s.Store.Scan(store.TableLease, "") {
+		b, err := lease.Decode(v)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", k, err)
+		}
+		out = append(out, Lease{
+			Prefix: k.ID, Holder: b.Holder, Network: b.Network, State: b.State.String(), PreferredUntil: b.PreferredUntil,
+			ValidUntil: b.ValidUntil, Claims: len(b.Claims),
+		})
+	}
+	reply(w, http.StatusOK, out)
+	return nil
+}

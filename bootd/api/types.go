@@ -1,0 +1,177 @@
+// Package api is how people and programs reach the running daemon: HTTP and JSON over a unix socket. The server and the
+// client that the commands use are both here, so they cannot disagree.
+//
+// The package never speaks to a machine that boots, and never opens a TCP port.
+package api
+
+import (
+	"time"
+
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/install"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/timeline"
+)
+
+// Status is the answer to GET /v1/status.
+type Status struct {
+	Ready     bool            `json:"ready"`
+	Version   string          `json:"version"`
+	Started   time.Time       `json:"started"`
+	Now       time.Time       `json:"now"`
+	Inventory InventoryStatus `json:"inventory"`
+	// Store is empty while the store works.
+	Store    string          `json:"store_error,omitempty"`
+	Networks []NetworkStatus `json:"networks"`
+	Tasks    []TaskStatus    `json:"tasks"`
+	Problems []Problem       `json:"problems"`
+	Hosts    []HostStatus    `json:"hosts"`
+}
+
+// InventoryStatus says which inventory is served.
+type InventoryStatus struct {
+	File string `json:"file"`
+	// Hash is the SHA-256 of the file that is served.
+	Hash string `json:"hash"`
+	// Refused is why a newer file is not served, empty when there is none.
+	Refused string `json:"refused,omitempty"`
+}
+
+// NetworkStatus is one network as it is served.
+type NetworkStatus struct {
+	Name      string   `json:"name"`
+	Interface string   `json:"interface"`
+	Up        bool     `json:"up"`
+	Prefixes  []string `json:"prefixes"`
+	// Address is ours, empty while there is none.
+	Address string `json:"address,omitempty"`
+}
+
+// TaskStatus is one per-link task.
+type TaskStatus struct {
+	Task    string    `json:"task"`
+	Link    string    `json:"link"`
+	Since   time.Time `json:"since"`
+	Running bool      `json:"running"`
+	Error   string    `json:"error,omitempty"`
+}
+
+// Problem is part of the site that does not work.
+type Problem struct {
+	Network string `json:"network,omitempty"`
+	Host    string `json:"host,omitempty"`
+	// Place is file:line:column, where the inventory has to do with it.
+	Place string `json:"place,omitempty"`
+	Text  string `json:"text"`
+}
+
+// HostStatus is one listed host.
+type HostStatus struct {
+	Name    string         `json:"name"`
+	Profile string         `json:"profile,omitempty"`
+	Phase   timeline.Phase `json:"phase"`
+	Since   time.Time      `json:"since,omitzero"`
+	Boots   int            `json:"boots"`
+	MAC     ident.MAC      `json:"mac,omitzero"`
+	// Address is the one that was promised last, else the one that is reserved.
+	Address string `json:"address,omitempty"`
+	// ArmedUntil is zero while the host is not armed.
+	ArmedUntil time.Time `json:"armed_until,omitzero"`
+	// Attempt is the last installation's stage, with Why it failed.
+	Attempt install.Stage `json:"attempt,omitempty"`
+	Why     string        `json:"why,omitempty"`
+	// Stages are those of the current boot.
+	Stages []Stage `json:"stages,omitempty"`
+	// Reason is the newest answer's.
+	Reason reason.Reason  `json:"reason,omitempty"`
+	Last   timeline.Event `json:"last,omitzero"`
+}
+
+// Stage is one phase of the current boot.
+type Stage struct {
+	Phase   timeline.Phase `json:"phase"`
+	Since   time.Time      `json:"since"`
+	Seconds float64        `json:"seconds"`
+	// Now is true for the one that lasts.
+	Now bool `json:"now,omitempty"`
+}
+
+// InstallRequest is the body of POST /v1/install.
+type InstallRequest struct {
+	// Hosts are names or patterns (*, ?, [a-z]).
+	Hosts     []string `json:"hosts"`
+	Reinstall bool     `json:"reinstall,omitempty"`
+	// Confirm is the number of hosts that the person has seen and means; 0 only asks which they are.
+	Confirm int `json:"confirm,omitempty"`
+	// Typed are the names of protected hosts that the person typed.
+	Typed []string `json:"typed,omitempty"`
+	// By is who asks, for the record.
+	By string `json:"by,omitempty"`
+}
+
+// InstallResult is its answer.
+type InstallResult struct {
+	Hosts []Candidate `json:"hosts"`
+	// Armed is false for a question.
+	Armed bool      `json:"armed"`
+	Until time.Time `json:"until,omitzero"`
+}
+
+// Candidate is a host that a pattern names.
+type Candidate struct {
+	Name      string `json:"name"`
+	MAC       string `json:"mac"`
+	Profile   string `json:"profile"`
+	Protected bool   `json:"protected,omitempty"`
+	// Installed: it is known as installed.
+	Installed bool `json:"installed,omitempty"`
+	// Armed: it is armed already; arming again starts its time anew.
+	Armed bool `json:"armed,omitempty"`
+}
+
+// CancelRequest is the body of POST /v1/cancel.
+type CancelRequest struct {
+	Hosts []string `json:"hosts"`
+	By    string   `json:"by,omitempty"`
+}
+
+// CancelResult is its answer.
+type CancelResult struct {
+	Cancelled []string `json:"cancelled"`
+	// Idle had nothing to cancel.
+	Idle []string `json:"idle,omitempty"`
+}
+
+// StopRequest is the body of POST /v1/stop.
+type StopRequest struct {
+	// FinalRA tells the clients that this router is gone (RFC 4861 section 6.2.5).
+	FinalRA bool `json:"final_ra"`
+}
+
+// Lease is one line of GET /v1/leases.
+type Lease struct {
+	Prefix         string    `json:"prefix"`
+	Holder         string    `json:"holder"`
+	Network        string    `json:"network"`
+	State          string    `json:"state"`
+	PreferredUntil time.Time `json:"preferred_until"`
+	ValidUntil     time.Time `json:"valid_until"`
+	Claims         int       `json:"claims"`
+}
+
+// Rendered is the answer to GET /v1/render.
+type Rendered struct {
+	Text string `json:"text"`
+	// Notes say what was assumed.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Error is every answer that is not a success.
+type Error struct {
+	Status int `json:"-"`
+	// Message is what is wrong and what to do.
+	Message string `json:"error"`
+}
+
+// Error is the message.
+func (e *Error) Error() string { return e.Message }
