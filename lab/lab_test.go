@@ -163,3 +163,24 @@ func node(t *testing.T, l *lab.Lab, link *lab.Link, name, addr string) *lab.Node
 	}
 	return n
 }
+
+// TestDiskBoots proves that the marker which other tests rely on comes from
+// the disk's own boot sector.
+func TestDiskBoots(t *testing.T) {
+	l := labtest.New(t)
+	link, err := l.Link("rack1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := l.Path("disk.img")
+	if err := lab.WriteDisk(disk); err != nil {
+		t.Fatal(err)
+	}
+	vm, err := link.Boot(lab.Machine{Name: "disk", Mode: lab.BIOSDisk, MAC: "52:54:00:aa:01:01", Disk: disk})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := vm.Wait(labtest.Context(t, time.Minute), regexp.MustCompile("^"+lab.DiskMarker+"$")); err != nil {
+		t.Fatal(err)
+	}
+}
