@@ -1,7 +1,9 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
+	"os"
 
 	"bootd.internal/bootd/store"
 )
@@ -80,12 +82,20 @@ func (c *committer) flush() {
 
 func (c *committer) write(frame []byte) error {
 	if _, err := c.file.Write(frame); err != nil {
-		return fmt.Errorf("writing %s: %w", journalName(c.header.gen), err)
+		return fmt.Errorf("writing %s: %w", journalName(c.header.gen), withoutPath(err))
 	}
 	if err := c.file.Sync(); err != nil {
-		return fmt.Errorf("syncing %s: %w", journalName(c.header.gen), err)
+		return fmt.Errorf("syncing %s: %w", journalName(c.header.gen), withoutPath(err))
 	}
 	return nil
+}
+
+// withoutPath drops the path from an error of the journal's file, which still has the temporary name it was made under.
+func withoutPath(err error) error {
+	if p, ok := errors.AsType[*os.PathError](err); ok {
+		return p.Err
+	}
+	return err
 }
 
 // discard takes a batch whose write failed off the file again, so that it does not appear after the next start when

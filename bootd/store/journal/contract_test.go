@@ -23,14 +23,17 @@ func mustOpen(t testing.TB, dir string, opts Options) *Engine {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) store.Store { return mustOpen(t, t.TempDir(), Options{}) })
 }
 
 func TestContractWhileCompacting(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) store.Store { return mustOpen(t, t.TempDir(), Options{CompactAt: 1}) })
 }
 
 func TestDurable(t *testing.T) {
+	t.Parallel()
 	for name, opts := range map[string]Options{"plain": {}, "compacting": {CompactAt: 1}} {
 		t.Run(name, func(t *testing.T) {
 			storetest.RunDurable(t, func(t *testing.T) (func() store.Store, func()) {

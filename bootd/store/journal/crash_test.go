@@ -60,6 +60,7 @@ func checkCounters(t *testing.T, e *Engine, promised, tried []int) {
 // TestPowerCutAtEveryStep cuts power at each step of the disk, while writers count and compactions run, looks at
 // several of the things that may be left, and cuts power again while that is opened.
 func TestPowerCutAtEveryStep(t *testing.T) {
+	t.Parallel()
 	const writers, each = 3, 8
 	for dieAt := 1; ; dieAt++ {
 		d := newDisk(t, t.TempDir())
@@ -115,6 +116,7 @@ func reopenDying(t *testing.T, dir string, dieAt int, promised, tried []int) {
 
 // TestExitAtEveryStep is the same for a process that dies while the kernel lives: all that was written is there.
 func TestExitAtEveryStep(t *testing.T) {
+	t.Parallel()
 	for dieAt := 1; ; dieAt++ {
 		d := newDisk(t, t.TempDir())
 		d.dieAt = dieAt

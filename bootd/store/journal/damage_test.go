@@ -107,6 +107,7 @@ func wantDamage(t *testing.T, err error, want DamageError) {
 }
 
 func TestJournalTornAtEveryOctet(t *testing.T) {
+	t.Parallel()
 	s := newSample(t, 12)
 	path := filepath.Join(s.dir, journalName(1))
 	whole, err := os.ReadFile(path)
@@ -231,6 +232,7 @@ func TestRemedyWorks(t *testing.T) {
 }
 
 func TestSnapshotDamagedAtEveryOctet(t *testing.T) {
+	t.Parallel()
 	s := newSample(t, 8)
 	e, err := Open(s.dir, Options{}) // puts the eight transactions into the snapshot
 	if err != nil {

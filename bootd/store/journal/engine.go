@@ -165,8 +165,8 @@ func (e *Engine) Scan(t store.Table, prefix string) iter.Seq2[store.Key, []byte]
 }
 
 // Watch yields what is durable of one table; see store.Store. So it never shows what a failed sync undoes, and a
-// commit may be seen by Read before. It also ends when the engine is closed. A watcher that is 65536 transactions
-// behind is shown the difference to the present instead of each commit.
+// commit may be seen by Read before. It also ends when the engine is closed. A watcher that is more
+// than memory.MaxLag changes behind is shown the difference to the present instead of each commit.
 func (e *Engine) Watch(ctx context.Context, t store.Table) iter.Seq[store.Change] {
 	return e.feed.Watch(ctx, e.closing, t)
 }

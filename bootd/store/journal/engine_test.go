@@ -78,6 +78,7 @@ func TestCompactsByItself(t *testing.T) {
 
 // TestLargeTransactions fills batches beyond what one may hold.
 func TestLargeTransactions(t *testing.T) {
+	t.Parallel()
 	e, d := openDisk(t)
 	big := make([]byte, store.MaxValue)
 	tx := func(id string, n int) error {

@@ -6,24 +6,45 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
+	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"bootd.internal/bootd/store"
 )
 
-// childDir tells the test binary to be the process that is killed, and where its state is.
-const childDir = "BOOTD_JOURNAL_TEST_CHILD"
+// childDir tells the test binary to be the process that writes, and where its state is. childLimit is the size in
+// octets that the kernel allows its files.
+const (
+	childDir   = "BOOTD_JOURNAL_TEST_CHILD"
+	childLimit = "BOOTD_JOURNAL_TEST_LIMIT"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		if err := writeForever(dir); err != nil {
+		if err := beChild(dir, os.Getenv(childLimit)); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 	}
 	os.Exit(m.Run())
+}
+
+func beChild(dir, limit string) error {
+	if limit != "" {
+		n, err := strconv.ParseUint(limit, 10, 64)
+		if err != nil {
+			return err
+		}
+		signal.Ignore(syscall.SIGXFSZ) // so that a write beyond the limit fails instead
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+			return err
+		}
+	}
+	return writeForever(dir)
 }
 
 // writeForever has 64 writers that each print a line for what they were promised.
@@ -65,44 +86,73 @@ func writeForever(dir string) error {
 // TestKill kills a process with 64 writers, again and again in the same directory: all that it was promised is there,
 // and no half of a transaction.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var promised []string
 	for round := range 3 {
-		promised = append(promised, killAfter(t, dir, 500+round*2500)...)
-		e, err := Open(dir, Options{})
-		if err != nil {
-			t.Fatal(err)
+		lines, how := runChild(t, dir, "", 500+round*2500)
+		if how != "signal: killed" {
+			t.Errorf("child ended with %s, want signal: killed", how)
 		}
-		got := leases(e)
-		for _, id := range promised {
-			if got[id] != id {
-				t.Errorf("%s was promised and is %q", id, got[id])
-			}
-		}
-		arms := 0
-		for k, v := range e.Scan(store.TableArm, "") {
-			arms++
-			if got[k.ID] != string(v) {
-				t.Errorf("%s has only half of its transaction", k.ID)
-			}
-		}
-		if arms != len(got) {
-			t.Errorf("%d leases with %d arms", len(got), arms)
-		}
-		s := e.Stats()
-		t.Logf("killed after %d promises: %d records, torn %d octets", len(promised), s.Records, s.Recovery.TornOctets)
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
-		}
+		promised = append(promised, lines...)
+		checkPromises(t, dir, promised)
 	}
 }
 
-// killAfter runs the child until it has made n promises, kills it, and returns all it made.
-func killAfter(t *testing.T, dir string, n int) []string {
+// TestFileTooLarge has the kernel refuse a write in the middle, as a full disk does.
+func TestFileTooLarge(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	promised, how := runChild(t, dir, "30000", -1)
+	if len(promised) == 0 {
+		t.Error("child made no promise")
+	}
+	const unknown, refused = "commit outcome unknown", "store is read-only"
+	const cause = ": writing journal-00000001: file too large\nexit status 1"
+	if how != unknown+cause && how != refused+cause {
+		t.Errorf("child ended with %q, want %q", how, unknown+cause)
+	}
+	checkPromises(t, dir, promised)
+}
+
+// checkPromises opens dir and looks for all that was promised.
+func checkPromises(t *testing.T, dir string, promised []string) {
+	t.Helper()
+	e, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := leases(e)
+	for _, id := range promised {
+		if got[id] != id {
+			t.Errorf("%s was promised and is %q", id, got[id])
+		}
+	}
+	arms := 0
+	for k, v := range e.Scan(store.TableArm, "") {
+		arms++
+		if got[k.ID] != string(v) {
+			t.Errorf("%s has only half of its transaction", k.ID)
+		}
+	}
+	if arms != len(got) {
+		t.Errorf("%d leases with %d arms", len(got), arms)
+	}
+	s := e.Stats()
+	t.Logf("after %d promises: %d records, %d octets torn", len(promised), s.Records, s.Recovery.TornOctets)
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// runChild runs the child until it ends, or until it has made n promises and is killed. It returns all promises and
+// how it ended.
+func runChild(t *testing.T, dir, limit string, n int) (promised []string, how string) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^$")
-	cmd.Env = append(os.Environ(), childDir+"="+dir)
-	cmd.Stderr = os.Stderr
+	cmd.Env = append(os.Environ(), childDir+"="+dir, childLimit+"="+limit)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
 	pipe, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +160,6 @@ func killAfter(t *testing.T, dir string, n int) []string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var promised []string
 	in := bufio.NewReader(pipe)
 	for {
 		line, err := in.ReadString('\n')
@@ -124,11 +173,7 @@ func killAfter(t *testing.T, dir string, n int) []string {
 			}
 		}
 	}
-	if err := cmd.Wait(); err == nil || cmd.ProcessState.String() != "signal: killed" {
-		t.Errorf("child ended with %v, want signal: killed", err)
-	}
-	if len(promised) < n {
-		t.Fatalf("child made %d promises, want %d", len(promised), n)
-	}
-	return promised
+	// How it ended is what the caller compares, so Wait's error would only say it twice.
+	_ = cmd.Wait()
+	return promised, stderr.String() + cmd.ProcessState.String()
 }

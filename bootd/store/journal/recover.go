@@ -103,7 +103,8 @@ func (r *reader) list() (snapshot bool, err error) {
 // snapshot loads the snapshot and returns the journal that goes on from it.
 func (r *reader) snapshot() (uint64, error) {
 	damage := func(at int, reason string) error {
-		return &DamageError{snapshotName, int64(at), reason, "restore the directory from a backup, or move it aside to begin without leases"}
+		remedy := "restore the directory from a backup, or move it aside to begin without leases"
+		return &DamageError{snapshotName, int64(at), reason, remedy}
 	}
 	data, err := r.root.ReadFile(snapshotName)
 	if err != nil {
@@ -167,7 +168,8 @@ func (r *reader) chain(first uint64) error {
 	}
 	for i, h := range heads {
 		if h.base != r.seq {
-			return &DamageError{journalName(h.gen), 0, fmt.Sprintf("it follows transaction %d, but what precedes it ends with %d", h.base, r.seq), "restore the directory from a backup"}
+			reason := fmt.Sprintf("it follows transaction %d, but what precedes it ends with %d", h.base, r.seq)
+			return &DamageError{journalName(h.gen), 0, reason, "restore the directory from a backup"}
 		}
 		size := int64(len(files[i]))
 		if i+1 < len(heads) {
@@ -184,7 +186,8 @@ func (r *reader) chain(first uint64) error {
 func (r *reader) journal(h header, data []byte, size int64, later []uint64) error {
 	name := journalName(h.gen)
 	if size < headerSize || size > int64(len(data)) {
-		return &DamageError{name, int64(len(data)), fmt.Sprintf("the file has %d octets, %d were synced", len(data), size), "restore the directory from a backup"}
+		reason := fmt.Sprintf("the file has %d octets, %d were synced", len(data), size)
+		return &DamageError{name, int64(len(data)), reason, "restore the directory from a backup"}
 	}
 	data = data[:size]
 	rest := data[headerSize:]

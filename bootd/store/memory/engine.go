@@ -80,7 +80,7 @@ func (e *Engine) Scan(t store.Table, prefix string) iter.Seq2[store.Key, []byte]
 	return func(yield func(store.Key, []byte) bool) { e.head.Load().Scan(t, prefix)(yield) }
 }
 
-// Watch yields the state and the commits of one table; see store.Store. A watcher that is 65536 transactions behind
+// Watch yields the state and the commits of one table; see store.Store. A watcher that is MaxLag changes behind
 // is shown the difference to the present instead of each commit.
 func (e *Engine) Watch(ctx context.Context, t store.Table) iter.Seq[store.Change] {
 	return e.feed.Watch(ctx, nil, t)

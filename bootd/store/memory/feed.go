@@ -3,67 +3,100 @@ package memory
 import (
 	"context"
 	"iter"
-	"sync/atomic"
+	"sync"
 
 	"bootd.internal/bootd/store"
 )
 
-// maxLag is how many transactions a slow watcher may be behind before it is shown the difference to the present
-// instead of each commit: a consumer that stands still must not hold memory without bound.
-const maxLag = 1 << 16
+// MaxLag is how many changes are kept for a watcher that does not take them. One that is further behind is shown the
+// difference to the present instead of each commit: a consumer that stands still must not hold memory without bound.
+const MaxLag = 1 << 14
 
-// Feed hands commits to watchers. It is a linked list that only watchers keep alive: without them each entry is
-// garbage once the next one is there.
+// Feed hands commits to watchers. NewFeed makes one.
 type Feed struct {
-	tail atomic.Pointer[entry]
+	mu       sync.Mutex
+	state    *State
+	watchers map[*watcher]struct{}
 }
 
-// entry is a state and the changes that led to it.
-type entry struct {
-	state *State
-	ops   []store.Op
-	next  *entry        // valid once ready is closed
-	ready chan struct{} // closed when next is there
+// watcher is what waits for one consumer. The feed's mu guards it.
+type watcher struct {
+	table store.Table
+	base  *State // the state before queue
+	queue []store.Change
+	lost  bool          // the queue was too long and is gone
+	wake  chan struct{} // something waits
 }
 
 // NewFeed returns a feed whose watchers begin with s.
 func NewFeed(s *State) *Feed {
-	f := &Feed{}
-	f.tail.Store(&entry{state: s, ready: make(chan struct{})})
-	return f
+	return &Feed{state: s, watchers: make(map[*watcher]struct{})}
 }
 
-// Publish tells the watchers of the changes that led to s. Calls must not overlap.
+// Publish tells the watchers of the changes that led to s. Calls must come in the order of commits.
 func (f *Feed) Publish(s *State, ops []store.Op) {
-	last, next := f.tail.Load(), &entry{state: s, ops: ops, ready: make(chan struct{})}
-	last.next = next
-	f.tail.Store(next)
-	close(last.ready)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state = s
+	for w := range f.watchers {
+		if w.add(ops) {
+			select {
+			case w.wake <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// add queues what ops change in the watcher's table and reports whether they do.
+func (w *watcher) add(ops []store.Op) bool {
+	found := false
+	for _, op := range ops {
+		if op.Key.Table != w.table {
+			continue
+		}
+		found = true
+		switch {
+		case w.lost:
+		case len(w.queue) == MaxLag:
+			w.queue, w.lost = nil, true
+		default:
+			w.queue = append(w.queue, store.Change{Key: op.Key, Value: op.Value})
+		}
+	}
+	return found
 }
 
 // Watch is store.Store's Watch. It also ends when closed is closed; a nil closed never is.
 func (f *Feed) Watch(ctx context.Context, closed <-chan struct{}, t store.Table) iter.Seq[store.Change] {
 	return func(yield func(store.Change) bool) {
-		at := f.tail.Load()
-		for k, v := range at.state.Scan(t, "") {
+		w := &watcher{table: t, wake: make(chan struct{}, 1)}
+		f.mu.Lock()
+		w.base = f.state
+		f.watchers[w] = struct{}{}
+		f.mu.Unlock()
+		defer func() {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			delete(f.watchers, w)
+		}()
+		for k, v := range w.base.Scan(t, "") {
 			if ctx.Err() != nil || !yield(store.Change{Key: k, Value: v}) {
 				return
 			}
 		}
-		if !yield(store.Change{Synced: true}) {
+		if ctx.Err() != nil || !yield(store.Change{Synced: true}) {
 			return
 		}
 		for {
 			select {
-			case <-at.ready:
+			case <-w.wake:
 			case <-ctx.Done():
 				return
 			case <-closed:
 				return
 			}
-			var changes []store.Change
-			at, changes = f.step(at, t)
-			for _, c := range changes {
+			for _, c := range f.take(w) {
 				if ctx.Err() != nil || !yield(c) {
 					return
 				}
@@ -72,16 +105,15 @@ func (f *Feed) Watch(ctx context.Context, closed <-chan struct{}, t store.Table)
 	}
 }
 
-// step moves one commit on from at, or to the present when at is too far behind.
-func (f *Feed) step(at *entry, t store.Table) (*entry, []store.Change) {
-	if now := f.tail.Load(); now.state.seq-at.state.seq > maxLag {
-		return now, at.state.diff(now.state, t)
+// take empties the watcher's queue.
+func (f *Feed) take(w *watcher) []store.Change {
+	f.mu.Lock()
+	base, queue, lost := w.base, w.queue, w.lost
+	w.base, w.queue, w.lost = f.state, nil, false
+	present := f.state
+	f.mu.Unlock()
+	if lost {
+		return base.diff(present, w.table)
 	}
-	var out []store.Change
-	for _, op := range at.next.ops {
-		if op.Key.Table == t {
-			out = append(out, store.Change{Key: op.Key, Value: op.Value})
-		}
-	}
-	return at.next, out
+	return queue
 }

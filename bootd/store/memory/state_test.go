@@ -112,7 +112,7 @@ func TestSlowWatcher(t *testing.T) {
 		switch {
 		case c.Synced:
 			update(store.Op{Key: key("b")}, store.Op{Key: key("a"), Value: []byte("1")}, store.Op{Key: key("z"), Value: []byte("1")})
-			for i := range maxLag + 1 {
+			for i := range MaxLag + 1 {
 				update(store.Op{Key: key("d"), Value: fmt.Append(nil, i)})
 			}
 			update(store.Op{Key: key("h")}, store.Op{Key: key("g"), Value: []byte("1")})
@@ -124,7 +124,7 @@ func TestSlowWatcher(t *testing.T) {
 	}
 	want := []string{
 		"b=0 false", "d=0 false", "f=0 false", "h=0 false", "= true",
-		"a=1 false", "b= true", fmt.Sprintf("d=%d false", maxLag), "g=1 false", "h= true", "z=1 false", "end=1 false",
+		"a=1 false", "b= true", fmt.Sprintf("d=%d false", MaxLag), "g=1 false", "h= true", "z=1 false", "end=1 false",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("watch (-want +got):\n%s", d)
