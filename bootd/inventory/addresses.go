@@ -60,6 +60,9 @@ func (c *checker) addresses() {
 		h := &c.inv.Hosts[i]
 		for _, n := range h.NICs {
 			network := n.Network.Or(h.Network).V
+			if network == "" && len(c.inv.Networks) == 1 {
+				network = c.inv.Networks[0].Name
+			}
 			if _, known := c.networks[network]; network != "" && !known {
 				continue
 			}

@@ -156,7 +156,7 @@ func (c *checker) lifetimes() {
 			at = s.Valid
 		}
 		if at.Set() && pref.V > valid.V {
-			c.badAt(at.Pos, "preferred %s is longer than valid %s", brief(pref.V), brief(valid.V))
+			c.badAt(at.Pos, "preferred %s (%s) is longer than valid %s (%s)", brief(pref.V), pref.From, brief(valid.V), valid.From)
 		}
 	}
 	check(c.inv.Defaults, Builtin())
@@ -208,14 +208,14 @@ func (c *checker) owner(at Pos, key string) string {
 func (c *checker) names() {
 	for i := range c.inv.Hosts {
 		h := &c.inv.Hosts[i]
-		longest := h.Domain.V
-		if !h.Domain.Set() {
-			longest = c.inv.Defaults.Domain.V
-			if n, ok := c.networks[h.Network.V]; ok && n.Domain.Set() {
-				longest = n.Domain.V
-			}
+		domain, profile := c.inv.Defaults.Domain, c.inv.Defaults.Profile
+		if n, ok := c.networks[h.Network.V]; ok {
+			domain, profile = n.Domain.Or(domain), n.Profile.Or(profile)
 		}
-		if len(h.Name)+1+len(longest) > 253 {
+		if f, ok := c.profiles[h.Profile.Or(profile).V]; ok {
+			domain = f.Domain.Or(domain)
+		}
+		if len(h.Name)+1+len(h.Domain.Or(domain).V) > 253 {
 			c.fault(h.Pos, "hosts."+pathKey(h.Name), "with its domain the name has more than 253 characters")
 		}
 	}

@@ -100,6 +100,7 @@ var (
 	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 	// fromZero are the errors of the library's parser; it counts their lines from 0, those of its scanner from 1.
 	fromZero = regexp.MustCompile(`^did not find expected (node content|key|',' or|'-' indicator|<)`)
+	noAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
 	// bareSuffix is an address such as ::102 without quotes, which no YAML flow mapping takes.
 	bareSuffix = regexp.MustCompile(`[\[:,]\s*(::[0-9a-fA-F:]+)`)
 )
@@ -117,8 +118,14 @@ func (p *parser) syntax(data []byte, err error) {
 			line = max(n, 1)
 		}
 	}
-	if fromZero.MatchString(msg) {
+	switch m := noAnchor.FindStringSubmatch(msg); {
+	case m != nil: // the library names no line
+		line += bytes.Count(data[:max(bytes.Index(data, []byte("*"+m[1])), 0)], []byte("\n"))
+	case fromZero.MatchString(msg):
 		line++
+		msg += " in what begins here: look at its indentation, quotes and brackets"
+	case msg == "found unexpected end of stream":
+		msg = "a quote is opened here and not closed"
 	}
 	lines := bytes.Split(data, []byte("\n"))
 	line = min(line, len(lines))
@@ -136,8 +143,8 @@ func (p *parser) syntax(data []byte, err error) {
 	p.fault(Pos{line, 1}, "", "not YAML: %s", msg)
 }
 
-// unalias puts the value of each anchor in the place of its aliases. An anchor that holds an alias itself is refused, and
-// the sum is bounded: neither a bomb nor a cycle gets further.
+// unalias puts the value of each anchor in the place of its aliases. What they add is bounded, and an alias inside its own
+// anchor is refused: neither a bomb nor a cycle gets further.
 func (p *parser) unalias(n *yaml.Node, budget *int, depth int) bool {
 	if depth > maxDepth {
 		p.fault(Pos{n.Line, n.Column}, "", "nested deeper than any key of an inventory")
@@ -154,7 +161,7 @@ func (p *parser) unalias(n *yaml.Node, budget *int, depth int) bool {
 			if *budget < 0 {
 				p.fault(Pos{c.Line, c.Column}, "", "the aliases of this file stand for more than %d values: use defaults or a profile", maxAliased)
 			} else {
-				p.fault(Pos{c.Line, c.Column}, "", "*%s stands for something that holds an alias itself: write it out", shorten(c.Value))
+				p.fault(Pos{c.Line, c.Column}, "", "*%s stands inside its own anchor &%[1]s", shorten(c.Value))
 			}
 			return false
 		}
@@ -163,7 +170,7 @@ func (p *parser) unalias(n *yaml.Node, budget *int, depth int) bool {
 	return true
 }
 
-// simple reports whether n holds no alias and fits the budget.
+// simple reports whether n holds no alias any more and fits the budget.
 func (p *parser) simple(n *yaml.Node, budget *int, depth int) bool {
 	*budget--
 	if *budget < 0 || n.Kind == yaml.AliasNode || depth > maxDepth {

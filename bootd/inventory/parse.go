@@ -26,7 +26,8 @@ func Parse(file string, data []byte) (*Inventory, []Fault) {
 	slices.SortStableFunc(p.faults, func(a, b Fault) int {
 		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Col, b.Pos.Col))
 	})
-	return nil, p.faults
+	// Aliases put one value into several places.
+	return nil, slices.Compact(p.faults)
 }
 
 // parser gathers values and faults of one file.

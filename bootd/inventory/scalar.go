@@ -79,18 +79,10 @@ func oneOf(words []string, later ...string) func(*parser, value) (string, bool) 
 		case slices.Contains(later, s):
 			p.bad(v, "%s %s", s, notYet)
 		default:
-			p.bad(v, "%q is not one of %s%s", shorten(s), strings.Join(words, ", "), nearest(s, words))
+			p.bad(v, "%q is not known%s", shorten(s), suggest(s, words))
 		}
 		return "", false
 	}
-}
-
-// nearest is suggest without the list.
-func nearest(s string, words []string) string {
-	if m := suggest(s, words); strings.HasPrefix(m, ", did") {
-		return m
-	}
-	return ""
 }
 
 // matching reads text of some characters only; like shows one that fits.
@@ -98,7 +90,7 @@ func matching(most int, ok func(rune) bool, like string) func(*parser, value) (s
 	return func(p *parser, v value) (string, bool) {
 		s, is := p.text(v)
 		if is && (len(s) > most || strings.ContainsFunc(s, func(r rune) bool { return !ok(r) })) {
-			p.bad(v, "%q is not of the form %s", shorten(s), like)
+			p.bad(v, "%q does not look like %s", shorten(s), like)
 			return "", false
 		}
 		return s, is
@@ -274,7 +266,7 @@ func (p *parser) prefix(v value) (netip.Prefix, bool) {
 	switch {
 	case err != nil:
 		p.bad(v, "%q is not an IPv6 prefix, such as 2001:db8:1::/64", shorten(s))
-	case !p.usable(v, x.Addr()) && x.Bits() != 0:
+	case !p.usable(v, x.Addr()):
 	case x.Bits() < 48 || x.Bits() > 120:
 		p.bad(v, "a prefix on a link is a /64; with ra.autonomous: false it may be from /48 to /120")
 	case x.Addr().IsLinkLocalUnicast() || x.Addr().IsLoopback():
@@ -287,8 +279,8 @@ func (p *parser) prefix(v value) (netip.Prefix, bool) {
 	return none, false
 }
 
-// addrPort reads [address]:port, or an address where a port is known.
-func (p *parser) addrPort(v value, port uint16) (netip.AddrPort, bool) {
+// addrPort reads [address]:port, or an address where port is not 0.
+func (p *parser) addrPort(v value, port uint16, like string) (netip.AddrPort, bool) {
 	s, ok := p.text(v)
 	if !ok {
 		return netip.AddrPort{}, false
@@ -300,7 +292,7 @@ func (p *parser) addrPort(v value, port uint16) (netip.AddrPort, bool) {
 		ap = netip.AddrPortFrom(a, port)
 	}
 	if err != nil || ap.Port() == 0 {
-		p.bad(v, "%q is not of the form [2001:db8::53]:5353", shorten(s))
+		p.bad(v, "%q is not %s", shorten(s), like)
 		return netip.AddrPort{}, false
 	}
 	return ap, p.usable(v, ap.Addr())

@@ -23,7 +23,7 @@ func loaders(p *parser, s *Serve, v value) {
 	s.Loaders = map[string]Value[string]{}
 	p.each(v, func(key *yaml.Node, child value) {
 		if !slices.Contains(Architectures(), key.Value) {
-			p.fault(Pos{key.Line, key.Column}, child.path, "unknown architecture%s", suggest(key.Value, Architectures()))
+			p.fault(Pos{key.Line, key.Column}, child.path, "unknown architecture%s", suggestArch(key.Value))
 			return
 		}
 		if path, ok := p.below(child); ok {
@@ -32,11 +32,28 @@ func loaders(p *parser, s *Serve, v value) {
 	})
 }
 
-func (p *parser) forwarder(v value) (netip.AddrPort, bool) { return p.addrPort(v, 53) }
+// suggestArch knows what distributions and firmware call the architectures.
+func suggestArch(s string) string {
+	switch s {
+	case "amd64", "x64", "x86-64", "efi64":
+		return ", did you mean x86_64?"
+	case "aarch64":
+		return ", did you mean arm64?"
+	case "i386", "ia32":
+		return ", did you mean x86?"
+	case "pc", "legacy":
+		return ", did you mean bios?"
+	}
+	return suggest(s, Architectures())
+}
+
+func (p *parser) forwarder(v value) (netip.AddrPort, bool) {
+	return p.addrPort(v, 53, "an address such as 2001:db8::53 or [2001:db8::53]:5353")
+}
 
 func (p *parser) metrics(v value) (netip.AddrPort, bool) {
 	if v.node.Kind == yaml.ScalarNode && (v.node.Value == "off" || v.node.Value == "false") {
 		return netip.AddrPort{}, true
 	}
-	return p.addrPort(v, 0)
+	return p.addrPort(v, 0, "of the form [::1]:9547, nor off")
 }

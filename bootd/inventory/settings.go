@@ -21,8 +21,8 @@ const (
 	onLinks = inDefaults | inNetworks
 )
 
-// maxLifetime keeps below 0xffffffff seconds, which mean infinity (RFC 8415 section 7.7).
-const maxLifetime = 0xfffffffe * time.Second
+// maxLifetime is the last whole day below 0xffffffff seconds, which mean infinity (RFC 8415 section 7.7).
+const maxLifetime = 49710 * 24 * time.Hour
 
 var settingsFields = []field[Settings]{
 	{name: "domain", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Domain }, (*parser).domain)},

@@ -105,7 +105,10 @@ func listOf[T any](parse func(*parser, value) (T, bool)) func(*parser, value) ([
 	return func(p *parser, v value) ([]T, bool) {
 		if v.node.Kind != yaml.SequenceNode {
 			x, ok := parse(p, v)
-			return []T{x}, ok
+			if !ok {
+				return nil, false
+			}
+			return []T{x}, true
 		}
 		all := make([]T, 0, len(v.node.Content))
 		for i, n := range v.node.Content {
