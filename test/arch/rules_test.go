@@ -83,15 +83,18 @@ var rules = map[string]rule{
 	},
 	"bootd/render": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "templates and data to octets"},
 	"bootd/files":  {nil, "the served directory, shared by HTTP and TFTP"},
-	"bootd/netif":  {[]string{"bootd/ident", "bootd/site"}, "the kernel, as facts of a site"},
+	"bootd/ingress": {
+		[]string{"bootd/site"}, "where a datagram came in and the answer's source address, shared by adapters",
+	},
+	"bootd/netif": {[]string{"bootd/ident", "bootd/site"}, "the kernel, as facts of a site"},
 	"bootd/netif/netiftest": {
 		[]string{"bootd/ident", "bootd/netif", "bootd/site"}, "fakes of the kernel",
 	},
-	"bootd/dhcp6": {adapter("bootd/decide/address", "bootd/decide/who"), "adapters parse, ask, commit, write"},
+	"bootd/dhcp6": {adapter("bootd/decide/address", "bootd/decide/who", "bootd/ingress"), "adapters parse, ask, commit, write"},
 	"bootd/ra":    {adapter("bootd/decide/advert"), "adapters parse, ask, commit, write"},
-	"bootd/dns":   {adapter("bootd/decide/name"), "adapters parse, ask, commit, write"},
-	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/who", "bootd/files", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},
-	"bootd/tftp":  {adapter("bootd/files"), "adapters parse, ask, commit, write"},
+	"bootd/dns":   {adapter("bootd/decide/name", "bootd/ingress"), "adapters parse, ask, commit, write"},
+	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/who", "bootd/files", "bootd/ingress", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},
+	"bootd/tftp":  {adapter("bootd/files", "bootd/ingress"), "adapters parse, ask, commit, write"},
 	"templates":   {nil, "octets only"},
 }
 
