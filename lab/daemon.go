@@ -1,14 +1,10 @@
 package lab
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bootd.internal/bootd/api"
 	"bootd.internal/bootd/timeline"
 )
 
@@ -32,14 +29,13 @@ type DaemonConfig struct {
 
 // Daemon is a running bootd.
 type Daemon struct {
-	Name   string
-	Socket string
-	Log    string
+	Name string
+	API  *api.Client
+	Log  string // where it writes its log
 
 	node   *Node
 	config DaemonConfig
 	cmd    *exec.Cmd
-	http   *http.Client
 	exited chan struct{}
 	stop   func() error
 
@@ -68,14 +64,9 @@ func (n *Node) StartDaemon(ctx context.Context, c DaemonConfig) (*Daemon, error)
 		return nil, fmt.Errorf("making bootd's state directory: %w", err)
 	}
 	d := &Daemon{
-		Name: c.Name, Socket: filepath.Join(c.State, "bootd.sock"), Log: n.lab.Path(c.Name + ".log"),
+		Name: c.Name, API: api.NewClient(filepath.Join(c.State, "bootd.sock")), Log: n.lab.Path(c.Name + ".log"),
 		node: n, config: c, exited: make(chan struct{}), changed: make(chan struct{}),
 	}
-	d.http = &http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", d.Socket)
-		},
-	}}
 	d.stop = sync.OnceValue(d.shutDown)
 	if err := d.start(); err != nil {
 		return nil, err
@@ -97,7 +88,7 @@ func (d *Daemon) start() error {
 	}
 	var ctx context.Context
 	ctx, d.cancel = context.WithCancel(context.Background())
-	args := append([]string{"serve", "--inventory", d.config.Inventory, "--state", d.config.State}, d.config.Args...)
+	args := append([]string{"serve", "--inventory", d.config.Inventory, "--state", d.config.State, "--run", d.config.State}, d.config.Args...)
 	d.cmd = d.node.Command(ctx, d.config.Binary, args...)
 	d.cmd.WaitDelay = 20 * time.Second
 	d.cmd.Env = append(os.Environ(), d.config.Env...)
@@ -114,7 +105,7 @@ func (d *Daemon) start() error {
 	return nil
 }
 
-// ready waits until the daemon answers on its socket.
+// ready waits until the daemon says on its socket that it serves.
 func (d *Daemon) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, startTimeout, fmt.Errorf("%s passed", startTimeout))
 	defer cancel()
@@ -122,68 +113,29 @@ func (d *Daemon) ready(ctx context.Context) error {
 		if d.Err() != nil {
 			return true
 		}
-		_, err := d.Get(ctx, "/v1/status")
-		return err == nil
+		status, err := d.API.Status(ctx)
+		return err == nil && status.Ready
 	})
 	return errors.Join(err, d.Err())
 }
 
-// Get fetches a path of the API on the daemon's socket.
-func (d *Daemon) Get(ctx context.Context, path string) ([]byte, error) {
-	body, err := d.open(ctx, path)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
-	b, err := io.ReadAll(body)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
-	}
-	return b, nil
-}
-
-func (d *Daemon) open(ctx context.Context, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://bootd"+path, nil)
-	if err != nil {
-		return nil, fmt.Errorf("asking for %s: %w", path, err)
-	}
-	resp, err := d.http.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("asking for %s: %w", path, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, errors.Join(fmt.Errorf("asking for %s: %s", path, resp.Status), resp.Body.Close())
-	}
-	return resp.Body, nil
-}
-
 // follow reads the event stream until the daemon ends.
 func (d *Daemon) follow() error {
-	body, err := d.open(context.Background(), "/v1/events?follow=1")
-	if err != nil {
-		return err
-	}
 	file, err := os.OpenFile(d.node.lab.Path(d.Name+".events"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
-		return errors.Join(fmt.Errorf("creating event log: %w", err), body.Close())
+		return fmt.Errorf("creating event log: %w", err)
 	}
+	out := json.NewEncoder(file)
 	d.readers.Go(func() {
-		defer file.Close()
-		defer body.Close()
-		lines := bufio.NewScanner(body)
-		for lines.Scan() {
-			var e timeline.Event
-			if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-				d.fail(fmt.Errorf("reading the event stream: %q: %w", lines.Text(), err))
-				return
-			}
-			_, _ = file.Write(append(lines.Bytes(), '\n')) // evidence only
+		err := d.API.Events(context.Background(), api.EventQuery{Follow: true}, func(e timeline.Event) bool {
+			_ = out.Encode(e) // evidence only: a full disk must not stop the lab
 			d.mu.Lock()
+			defer d.mu.Unlock()
 			d.events = append(d.events, e)
 			d.wake()
-			d.mu.Unlock()
-		}
-		d.fail(errors.New("the event stream ended"))
+			return true
+		})
+		d.fail(errors.Join(errors.New("the event stream ended"), err, file.Close()))
 	})
 	return nil
 }
@@ -246,12 +198,16 @@ func (d *Daemon) Wait(ctx context.Context, what string, ok func(timeline.Event) 
 }
 
 // Run runs another command of the binary against the daemon, on its node, and
-// returns what it printed.
-func (d *Daemon) Run(ctx context.Context, args ...string) ([]byte, error) {
-	cmd := d.node.Command(ctx, d.config.Binary, append(args[:1:1], append([]string{"--socket", d.Socket}, args[1:]...)...)...)
-	out, err := cmd.CombinedOutput()
+// returns what it printed to standard output.
+func (d *Daemon) Run(ctx context.Context, command string, args ...string) ([]byte, error) {
+	cmd := d.node.Command(ctx, d.config.Binary, append([]string{command, "--run", d.config.State}, args...)...)
+	out, err := cmd.Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return out, fmt.Errorf("running bootd %s %v: %w: %s%s", command, args, err, out, exit.Stderr)
+	}
 	if err != nil {
-		return out, fmt.Errorf("running bootd %v: %w: %s", args, err, out)
+		return out, fmt.Errorf("running bootd %s %v: %w", command, args, err)
 	}
 	return out, nil
 }
@@ -277,6 +233,5 @@ func (d *Daemon) shutDown() error {
 	d.cancel()
 	<-d.exited
 	d.readers.Wait()
-	d.http.CloseIdleConnections()
 	return nil
 }
