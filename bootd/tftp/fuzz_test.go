@@ -22,7 +22,7 @@ func FuzzRequest(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, p []byte, size int64, mtu int) {
 		if len(p) > maxRequest {
-			t.Skip("longer than what is looked at")
+			return // the socket gives no more
 		}
 		began := time.Now()
 		r, err := parseRequest(p)
