@@ -133,6 +133,19 @@ func (c *console) wait(ctx context.Context, re *regexp.Regexp) ([]string, error)
 	}
 }
 
+// match returns the submatches of the first line that matches re, nil if none
+// does so far.
+func (c *console) match(re *regexp.Regexp) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, line := range c.lines {
+		if m := re.FindStringSubmatch(line); m != nil {
+			return m
+		}
+	}
+	return nil
+}
+
 // promptAfter fires when a line without an end that matches has had time to go
 // on: then it is a prompt. Without a match it never fires.
 func promptAfter(match []string) <-chan time.Time {

@@ -154,6 +154,10 @@ func (vm *VM) Wait(ctx context.Context, re *regexp.Regexp) ([]string, error) {
 	return m, nil
 }
 
+// Match returns the submatches of the first complete console line that matches
+// re, nil if none does so far.
+func (vm *VM) Match(re *regexp.Regexp) []string { return vm.console.match(re) }
+
 // Err returns why the machine cannot go on, nil while it may.
 func (vm *VM) Err() error {
 	vm.console.mu.Lock()
