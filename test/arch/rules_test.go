@@ -96,6 +96,7 @@ var rules = map[string]rule{
 	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/who", "bootd/files", "bootd/ingress", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},
 	"bootd/tftp":  {adapter("bootd/files", "bootd/ingress"), "adapters parse, ask, commit, write"},
 	"templates":   {nil, "octets only"},
+	"ipxe-build":  {nil, "octets only"},
 }
 
 // anything may be imported by these: they wire.
