@@ -69,6 +69,8 @@ func (c *committer) flush() {
 	c.size += int64(len(b.frame))
 	c.total += int64(len(b.frame))
 
+	// Before the writers hear of it, so that a watch that begins after an Update shows what that wrote.
+	e.feed.Publish(b.state, b.ops)
 	e.mu.Lock()
 	e.durable.Store(b.state)
 	e.writing = nil
@@ -77,7 +79,6 @@ func (c *committer) flush() {
 	e.stats.JournalOctets = c.total
 	e.mu.Unlock()
 	close(b.done)
-	e.feed.Publish(b.state, b.ops)
 }
 
 func (c *committer) write(frame []byte) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"bootd.internal/bootd/store"
+	"bootd.internal/bootd/store/memory"
 )
 
 func TestStats(t *testing.T) {
@@ -115,5 +116,24 @@ func TestLargeTransactions(t *testing.T) {
 	wantStats := Stats{Recovery: Recovery{Records: 36, Transactions: 4}, Records: 36, Compactions: 1}
 	if d := cmp.Diff(wantStats, got, ignore); d != "" {
 		t.Errorf("stats (-want +got):\n%s", d)
+	}
+}
+
+// TestLosesOnlySoOften makes a transaction lose each of its first runs: the one after them must run alone.
+func TestLosesOnlySoOften(t *testing.T) {
+	e, _ := openDisk(t)
+	runs := 0
+	err := e.Update(t.Context(), func(v store.View) []store.Op {
+		v.Get(leaseKey("a"))
+		if runs++; runs <= memory.OptimisticRuns {
+			put(t, e, "a", "r")
+		} else if e.mu.TryLock() {
+			e.mu.Unlock()
+			t.Error("others can commit during the last run")
+		}
+		return []store.Op{{Key: leaseKey("a"), Value: []byte("x")}}
+	})
+	if err != nil || runs != memory.OptimisticRuns+1 {
+		t.Errorf("update after %d runs: %v, want %d runs", runs, err, memory.OptimisticRuns+1)
 	}
 }

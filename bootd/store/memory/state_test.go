@@ -130,3 +130,25 @@ func TestSlowWatcher(t *testing.T) {
 		t.Errorf("watch (-want +got):\n%s", d)
 	}
 }
+
+// TestLosesOnlySoOften makes a transaction lose each of its first runs: the one after them must run alone.
+func TestLosesOnlySoOften(t *testing.T) {
+	e := New()
+	runs := 0
+	err := e.Update(t.Context(), func(v store.View) []store.Op {
+		v.Get(key("a"))
+		if runs++; runs <= OptimisticRuns {
+			rival := func(store.View) []store.Op { return []store.Op{{Key: key("a"), Value: []byte("r")}} }
+			if err := e.Update(t.Context(), rival); err != nil {
+				t.Error(err)
+			}
+		} else if e.mu.TryLock() {
+			e.mu.Unlock()
+			t.Error("others can commit during the last run")
+		}
+		return []store.Op{{Key: key("a"), Value: []byte("x")}}
+	})
+	if err != nil || runs != OptimisticRuns+1 {
+		t.Errorf("update after %d runs: %v, want %d runs", runs, err, OptimisticRuns+1)
+	}
+}

@@ -161,8 +161,14 @@ func testWatchStops(t *testing.T, s store.Store) {
 	if n != 2 {
 		t.Errorf("changes before the end: %d, want 2", n)
 	}
-	for range s.Watch(t.Context(), store.TableLease) {
-		break
+	for i := range 100 { // what an Update has promised is in the state of each watch that begins afterwards
+		put(t, s, key("a"), fmt.Sprint(i))
+		for c := range s.Watch(t.Context(), store.TableLease) {
+			if string(c.Value) != fmt.Sprint(i) {
+				t.Errorf("watch after update %d begins with %s=%q", i, c.Key, c.Value)
+			}
+			break
+		}
 	}
 }
 
