@@ -49,7 +49,7 @@ func Check(snap *site.Snapshot, s *Set) []Problem {
 // checkHost renders what a host may be given.
 func (s *Set) checkHost(snap *site.Snapshot, h *site.Host) []*Error {
 	d := Preview(snap, h)
-	names := []string{LocalScript, ErrorScript}
+	names := []string{LocalScript, ErrorScript, AutoexecScript}
 	if h.Profile != nil {
 		names = append(names, h.Profile.Script, h.Profile.Answers)
 	}

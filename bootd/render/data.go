@@ -18,8 +18,8 @@ type Data struct {
 	Host, FQDN, Domain string
 	// Network is the name of the network that the host boots on.
 	Network string
-	// Profile is the name of the host's profile.
-	Profile string
+	// Profile is the name of the host's profile, Answers the template that its answers come from.
+	Profile, Answers string
 	// MAC is the booting card's, with colons; BootIF is how PXELINUX and Debian's installer write it (01-52-54-...).
 	MAC, BootIF string
 	// NICs are all cards of the host.
@@ -92,6 +92,15 @@ func (d Data) Var(name string, def any) any {
 	return def
 }
 
+// At is what templates may know of a network when nobody knows the host.
+func At(snap *site.Snapshot, n *site.Network) Data {
+	d := Data{Network: n.Name}
+	if n.Own.IsValid() {
+		d.at(n.Own, snap.HTTPPort)
+	}
+	return d
+}
+
 // Of gathers what templates may know of a host that boots through nic on network n. The URLs hold placeholders.
 func Of(snap *site.Snapshot, h *site.Host, nic *site.NIC, n *site.Network) Data {
 	d := Data{
@@ -119,7 +128,7 @@ func Of(snap *site.Snapshot, h *site.Host, nic *site.NIC, n *site.Network) Data 
 		}
 	}
 	if p := h.Profile; p != nil {
-		d.Profile = p.Name
+		d.Profile, d.Answers = p.Name, p.Answers
 		d.Kernel = d.fileURL(p.Kernel)
 		for _, f := range p.Initrd {
 			d.Initrd = append(d.Initrd, d.fileURL(f))

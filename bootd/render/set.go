@@ -27,8 +27,9 @@ const maxSource = 1 << 20
 
 // The templates that bootd itself asks for; those of installers are named by profiles.
 const (
-	LocalScript = "ipxe/local.ipxe"
-	ErrorScript = "ipxe/error.ipxe"
+	LocalScript    = "ipxe/local.ipxe"
+	ErrorScript    = "ipxe/error.ipxe"
+	AutoexecScript = "ipxe/autoexec.ipxe"
 )
 
 // Set is the templates of one file tree, parsed once. It is safe for concurrent use; make a new one to see changed files.

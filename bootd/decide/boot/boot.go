@@ -33,7 +33,9 @@ const (
 
 // Fetch is one request, as far as it decides anything.
 type Fetch struct {
-	At       site.Arrival
+	At site.Arrival
+	// Network is that of the link it came in on, nil on the machine's own loopback.
+	Network  *site.Network
 	Path     Path
 	Head     bool
 	Evidence []who.Evidence
@@ -77,22 +79,29 @@ const (
 
 // Decide answers a request. random is used for the tokens of at most one script.
 func Decide(snap *site.Snapshot, v store.View, f Fetch, r Renderer, now time.Time, random [16]byte) Decision {
-	n, ok := snap.Serves(f.At)
-	if !ok {
-		return refuse(f.Path.Kind, statusForbidden, reason.Outcome{Reason: reason.NotServedLink}, "this link is not served")
-	}
-	if f.Path.Kind == File {
-		return Decision{Outcome: reason.Outcome{Reason: reason.Answered, Network: n.Name}, Kind: File, File: f.Path.File}
+	n := f.Network
+	switch {
+	case f.Path.Kind == File:
+		d := Decision{Outcome: reason.Outcome{Reason: reason.Answered}, Kind: File, File: f.Path.File}
+		if n != nil {
+			d.Network = n.Name
+		}
+		return d
+	case n == nil:
+		return refuse(f.Path.Kind, statusForbidden, reason.Outcome{Reason: reason.NotServedLink}, "this link has no network")
 	}
 	c := client{snap: snap, view: v, net: n, fetch: f, render: r, now: now, random: random}
 	c.match = who.Identify(snap, v, n, f.Evidence)
 	if c.match.Reason == reason.None && c.match.Host != nil {
 		c.host = c.match.Host
 	}
-	if f.Path.Kind == Script {
-		return c.script()
+	switch {
+	case f.Path.Kind != Script:
+		return c.token()
+	case f.Path.Autoexec && n.Own.IsValid():
+		return c.autoexec()
 	}
-	return c.token()
+	return c.script()
 }
 
 // client is one request with what was found out about it.
@@ -158,20 +167,18 @@ func refuse(k Kind, status int, o reason.Outcome, text string) Decision {
 
 // Unsaved is what goes out when the Ops of a decision could not be made durable: r is reason.StoreReadOnly or
 // reason.StoreUnknown. A machine that boots its disk does so; nobody gets an installer or answers.
-func Unsaved(snap *site.Snapshot, d Decision, r reason.Reason, tmpl Renderer) Decision {
-	ops := len(d.Ops) > 0
+func Unsaved(d Decision, r reason.Reason, tmpl Renderer) Decision {
 	d.Ops = nil
 	switch {
 	case d.Kind == Script && d.Reason != reason.Install:
 		return d
 	case d.Kind == Script:
 		d.Reason = r
-		d.Body = plain(tmpl, render.ErrorScript, d.Host+" is armed, but bootd cannot write down that it starts to install")
+		d.Body = plain(tmpl, render.ErrorScript, render.Data{Host: d.Host, Network: d.Network},
+			d.Host+" is armed, but bootd cannot write down that it starts to install")
 		for i := range d.Events {
 			d.Events[i].Reason = r
 		}
-		return d
-	case !ops && r == reason.StoreReadOnly && d.Kind == File:
 		return d
 	}
 	d.Reason, d.Events = r, nil

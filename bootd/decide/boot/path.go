@@ -5,6 +5,8 @@ import "strings"
 // Path is a request's path, sorted by what it asks for.
 type Path struct {
 	Kind Kind
+	// Autoexec: the script that iPXE asks for by itself, before it has an address.
+	Autoexec bool
 	// Token and Leaf are those of /t/TOKEN/LEAF; an unknown leaf leaves both empty.
 	Token, Leaf string
 	// File is the path of a file, without a leading slash and with single slashes.
@@ -26,7 +28,7 @@ func ParsePath(p string) Path {
 	parts := strings.FieldsFunc(p, func(r rune) bool { return r == '/' })
 	switch {
 	case len(parts) == 1 && (parts[0] == "boot.ipxe" || parts[0] == "autoexec.ipxe") && !strings.HasSuffix(p, "/"):
-		return Path{Kind: Script}
+		return Path{Kind: Script, Autoexec: parts[0] == "autoexec.ipxe"}
 	case len(parts) > 0 && parts[0] == "t":
 		return tokenPath(parts[1:])
 	}

@@ -1,8 +1,6 @@
 package boot
 
 import (
-	"errors"
-
 	"bootd.internal/bootd/install"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/render"
@@ -22,6 +20,17 @@ func (c client) script() Decision {
 		return c.notArmed(ask)
 	}
 	return c.installer(ask)
+}
+
+// autoexec sends iPXE, once it has an address, to the boot script that is meant for it.
+func (c client) autoexec() Decision {
+	d := Decision{Outcome: c.outcome(reason.BootScript), Kind: Script, Status: statusOK, Type: typeText}
+	var err error
+	if d.Body, err = c.render.Render(render.AutoexecScript, render.At(c.snap, c.net)); err != nil {
+		return c.failed(reason.TemplateError, err.Error())
+	}
+	d.Events = []timeline.Event{c.event(timeline.ScriptOffered, reason.BootScript, "autoexec.ipxe")}
+	return d
 }
 
 // notArmed sends a host to its disk and tidies what came to light.
@@ -54,7 +63,7 @@ func (c client) notArmed(ask install.Ask) Decision {
 // local is the script that boots the local disk and says why.
 func (c client) local(r reason.Reason, why string) Decision {
 	return Decision{
-		Outcome: c.outcome(r), Kind: Script, Status: statusOK, Type: typeText, Body: plain(c.render, render.LocalScript, why),
+		Outcome: c.outcome(r), Kind: Script, Status: statusOK, Type: typeText, Body: c.plain(render.LocalScript, why),
 		Events: []timeline.Event{c.event(timeline.ScriptFetched, r, why)},
 	}
 }
@@ -62,7 +71,7 @@ func (c client) local(r reason.Reason, why string) Decision {
 // failed is the script that says what is wrong, waits a minute and boots the local disk.
 func (c client) failed(r reason.Reason, why string) Decision {
 	return Decision{
-		Outcome: c.outcome(r), Kind: Script, Status: statusOK, Type: typeText, Body: plain(c.render, render.ErrorScript, why),
+		Outcome: c.outcome(r), Kind: Script, Status: statusOK, Type: typeText, Body: c.plain(render.ErrorScript, why),
 		Events: []timeline.Event{c.event(timeline.ScriptFetched, r, why)},
 	}
 }
@@ -126,15 +135,23 @@ sanboot --no-describe --drive 0x80 ||
 exit 1
 `
 
-// plain renders a script that needs nothing but a reason.
-func plain(r Renderer, name, why string) []byte {
-	out, err := r.Render(name, render.Data{Reason: why})
+func (c client) plain(name, why string) []byte {
+	d := render.At(c.snap, c.net)
+	if c.host != nil {
+		d = render.Of(c.snap, c.host, c.match.NIC, c.net)
+	}
+	return plain(c.render, name, d, why)
+}
+
+// plain renders a script that says why; where a template of one's own is broken, the built-in way to the local disk.
+func plain(r Renderer, name string, d render.Data, why string) []byte {
+	d.Reason = why
+	out, err := r.Render(name, d)
 	if err == nil {
 		return out
 	}
-	var e *render.Error
-	if name != render.LocalScript && errors.As(err, &e) {
-		return plain(r, render.LocalScript, why)
+	if name != render.LocalScript {
+		return plain(r, render.LocalScript, d, why)
 	}
 	return []byte(lastResort)
 }
