@@ -161,15 +161,33 @@ func testWatchStops(t *testing.T, s store.Store) {
 	if n != 2 {
 		t.Errorf("changes before the end: %d, want 2", n)
 	}
-	for i := range 100 { // what an Update has promised is in the state of each watch that begins afterwards
-		put(t, s, key("a"), fmt.Sprint(i))
-		for c := range s.Watch(t.Context(), store.TableLease) {
-			if string(c.Value) != fmt.Sprint(i) {
-				t.Errorf("watch after update %d begins with %s=%q", i, c.Key, c.Value)
+}
+
+// testWatchAfterUpdate wants what an Update has promised in the state of each watch that begins afterwards.
+func testWatchAfterUpdate(t *testing.T, s store.Store) {
+	var wg sync.WaitGroup
+	for w := range 16 {
+		mine := key(fmt.Sprint(w))
+		wg.Go(func() {
+			for i := range 100 {
+				put(t, s, mine, fmt.Sprint(i))
+				for c := range s.Watch(t.Context(), store.TableLease) {
+					if c.Synced {
+						t.Errorf("watch after update %d does not begin with %v", i, mine)
+						return
+					}
+					if c.Key != mine {
+						continue
+					}
+					if string(c.Value) != fmt.Sprint(i) {
+						t.Errorf("watch after update %d begins with %v=%q", i, mine, c.Value)
+					}
+					break
+				}
 			}
-			break
-		}
+		})
 	}
+	wg.Wait()
 }
 
 // testWatchConcurrent starts watchers while writers run; each must end with the store's content.

@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"ScanDuringWrites", testScanDuringWrites},
 		{"WatchStateThenCommits", testWatch},
 		{"WatchStops", testWatchStops},
+		{"WatchAfterUpdate", testWatchAfterUpdate},
 		{"WatchMissesNothing", testWatchConcurrent},
 		{"OneHolder", testOneHolder},
 		{"SumIsKept", testSum},
