@@ -52,19 +52,19 @@ func link(name string, index int) site.Link {
 	return site.Link{Name: name, Index: index, Up: true, LinkLocal: netip.MustParseAddr("fe80::1")}
 }
 
-// journal notes what tasks did.
-type journal struct {
+// diary notes what tasks did.
+type diary struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-func (j *journal) note(format string, args ...any) {
+func (j *diary) note(format string, args ...any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines = append(j.lines, fmt.Sprintf(format, args...))
 }
 
-func (j *journal) take() []string {
+func (j *diary) take() []string {
 	synctest.Wait()
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -73,7 +73,7 @@ func (j *journal) take() []string {
 	return out
 }
 
-func expect(t *testing.T, j *journal, want ...string) {
+func expect(t *testing.T, j *diary, want ...string) {
 	t.Helper()
 	if d := cmp.Diff(want, j.take()); d != "" {
 		t.Errorf("-want +got:\n%s", d)
@@ -82,7 +82,7 @@ func expect(t *testing.T, j *journal, want ...string) {
 
 func TestEachLinkFollowsTheLinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, j := &fakeLinks{ch: make(chan struct{})}, &journal{}
+		w, j := &fakeLinks{ch: make(chan struct{})}, &diary{}
 		p := EachLink("ra", w, slog.New(slog.DiscardHandler), time.Now, func(l site.Link) (Task, error) {
 			return fakeTask{name: "ra", run: func(ctx context.Context) error {
 				j.note("start %s %d", l.Name, l.Index)
@@ -133,7 +133,7 @@ func set(lines []string) map[string]bool {
 
 func TestEachLinkTriesAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, j := &fakeLinks{ch: make(chan struct{}), links: []site.Link{link("eth1", 3)}}, &journal{}
+		w, j := &fakeLinks{ch: make(chan struct{}), links: []site.Link{link("eth1", 3)}}, &diary{}
 		begin := time.Now()
 		tries := 0
 		p := EachLink("ra", w, slog.New(slog.DiscardHandler), time.Now, func(site.Link) (Task, error) {

@@ -1,0 +1,90 @@
+package daemon
+
+import (
+	"errors"
+	"net/netip"
+
+	"bootd.internal/bootd/decide/who"
+	"bootd.internal/bootd/dhcp6"
+	"bootd.internal/bootd/files"
+	"bootd.internal/bootd/netif"
+	"bootd.internal/bootd/ra"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/store"
+	"bootd.internal/bootd/tftp"
+)
+
+// openAdapters binds every socket. All that fail are reported at once: a machine that runs another server often runs
+// several.
+func (d *Daemon) openAdapters() error {
+	snap := d.world.Snapshot()
+	neighbours, err := netif.NewNeighbours(d.log, d.now)
+	if err != nil {
+		return capability("asking for neighbours", err)
+	}
+	d.onClose(neighbours.Close)
+	dir, err := d.openFiles(snap)
+	if err != nil {
+		return err
+	}
+	d.onClose(dir.Close)
+	errs := []error{d.openDHCP(neighbours), d.openTFTP(dir, neighbours)}
+	d.perLink("neighbours", func(l site.Link) (Task, error) { return neighbours.Listen(l) })
+	d.perLink("ra", func(l site.Link) (Task, error) {
+		return ra.New(ra.Config{
+			Snapshot: d.world.Snapshot, Changed: d.world.Changed, Observer: d.watch, Now: d.now, Final: d.finalRA.Load,
+		}, l)
+	})
+	return errors.Join(errs...)
+}
+
+func (d *Daemon) perLink(name string, start func(site.Link) (Task, error)) {
+	d.links = append(d.links, EachLink(name, d.world, d.log, d.now, start))
+}
+
+func (d *Daemon) openDHCP(n *netif.Neighbours) error {
+	s, err := dhcp6.New(dhcp6.Config{
+		Snapshot: d.world.Snapshot, Store: d.store, Observer: d.watch, Neighbours: n, Now: d.now,
+	})
+	if err != nil {
+		return port{"udp", 547, "DHCPv6"}.explain("/proc", err)
+	}
+	d.tasks = append(d.tasks, s)
+	d.perLink("dhcp6", func(l site.Link) (Task, error) { return s.Link(l), nil })
+	return nil
+}
+
+func (d *Daemon) openTFTP(dir *files.Dir, n *netif.Neighbours) error {
+	s, err := tftp.New(tftp.Config{
+		Snapshot: d.world.Snapshot, Observer: d.watch, Now: d.now, Files: dir, Who: func(at site.Arrival) string { return d.who(n, at) },
+	})
+	if err != nil {
+		return port{"udp", tftp.Port, "TFTP"}.explain("/proc", err)
+	}
+	d.tasks = append(d.tasks, s)
+	return nil
+}
+
+// who names the host behind an arrival, for events only.
+func (d *Daemon) who(n *netif.Neighbours, at site.Arrival) string {
+	snap := d.world.Snapshot()
+	network, ok := snap.Serves(at)
+	if !ok {
+		return ""
+	}
+	name := ""
+	d.store.Read(func(v store.View) {
+		if m := who.Identify(snap, v, network, evidence(n, at.Index, at.Source)); m.Host != nil {
+			name = m.Host.Name
+		}
+	})
+	return name
+}
+
+func evidence(n *netif.Neighbours, index int, source netip.Addr) []who.Evidence {
+	var ev []who.Evidence
+	if m, ok := n.MAC(index, source); ok {
+		ev = append(ev, who.Frame(m)...)
+	}
+	return append(ev, who.Source(source)...)
+}

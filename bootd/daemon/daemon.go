@@ -1,0 +1,336 @@
+package daemon
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"bootd.internal/bootd/api"
+	"bootd.internal/bootd/explain"
+	"bootd.internal/bootd/files"
+	"bootd.internal/bootd/netif"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/render"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/store/journal"
+	"bootd.internal/bootd/timeline"
+	"bootd.internal/bootd/timeline/history"
+)
+
+// Config is what Serve needs.
+type Config struct {
+	// Inventory is the file, State the directory of durable state, Run that of the socket (empty: State).
+	Inventory, State, Run string
+	Version               string
+	Log                   *slog.Logger
+	// Out gets the line READY.
+	Out io.Writer
+	// NotifySocket is the service manager's (sd_notify(3)), empty: none.
+	NotifySocket string
+	// Signals: SIGTERM and SIGINT end the daemon as for a restart, SIGUSR2 for good (a final router advertisement),
+	// SIGHUP serves the inventory on disk.
+	Signals <-chan os.Signal
+	// Started is when the process began.
+	Started time.Time
+}
+
+// Daemon is a bootd that runs.
+type Daemon struct {
+	cfg     Config
+	log     *slog.Logger
+	now     func() time.Time
+	store   *journal.Engine
+	history *history.History
+	metrics *Metrics
+	watch   *Observer
+	world   *World
+	tmpl    templateHolder
+	links   []*PerLink
+	tasks   []Task
+
+	ready   atomic.Bool
+	finalRA atomic.Bool
+	cancel  context.CancelFunc
+	// closers undo the start, last first.
+	closers []func() error
+}
+
+// Serve runs a daemon until a signal, the API or ctx ends it. Errors say what is wrong and what to do.
+func Serve(ctx context.Context, cfg Config) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	d := &Daemon{cfg: cfg, log: cfg.Log, now: time.Now, cancel: cancel}
+	err := d.open(ctx)
+	if err == nil {
+		err = d.run(ctx)
+	}
+	return errors.Join(err, d.close())
+}
+
+// open binds and opens everything; nothing is served yet.
+func (d *Daemon) open(ctx context.Context) error {
+	inv, err := Load(d.cfg.Inventory)
+	if err != nil {
+		return err
+	}
+	if err := prepareState(d.cfg.State); err != nil {
+		return err
+	}
+	if d.cfg.Run != "" {
+		if err := os.MkdirAll(d.cfg.Run, 0o755); err != nil {
+			return fmt.Errorf("making the run directory (give another one with --run): %w", err)
+		}
+	}
+	engine, err := journal.Open(filepath.Join(d.cfg.State, "store"), journal.Options{})
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	d.store = engine
+	d.onClose(engine.Close)
+	id, err := LoadIdentity(ctx, engine, rand.Reader)
+	if err != nil {
+		return err
+	}
+	d.history = history.Open(history.Config{Dir: filepath.Join(d.cfg.State, "events"), Now: d.now, Log: d.log})
+	d.onClose(func() error { d.history.Close(); return nil })
+	d.metrics = NewMetrics(d.cfg.Version, d.cfg.Started)
+	d.watch = NewObserver(d.metrics, d.log, d.history, d.now)
+
+	kernel, err := netif.NewWatch(d.log)
+	if err != nil {
+		return capability("following network links", err)
+	}
+	d.world = NewWorld(inv, kernel, id, d.log, d.now, d.history, d.metrics)
+	d.tmpl.set.Store(templateSet(d.world.Snapshot()))
+	for _, p := range render.Check(d.world.Snapshot(), d.tmpl.set.Load()) {
+		d.warn("template fault", p)
+	}
+	d.tasks = append(d.tasks, kernel, d.world, d.history, &tidy{daemon: d, ready: make(chan struct{})}, &storeWatch{daemon: d, ready: make(chan struct{})})
+	if err := d.openAdapters(); err != nil {
+		return err
+	}
+	d.openMetrics(ctx)
+	return d.openAPI(ctx)
+}
+
+func (d *Daemon) onClose(fn func() error) { d.closers = append(d.closers, fn) }
+
+// close undoes open, the store last.
+func (d *Daemon) close() error {
+	var errs []error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		errs = append(errs, d.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Daemon) warn(what string, err error) {
+	d.log.Warn(what, "error", err)
+	d.history.Record(timeline.Event{Adapter: "daemon", Kind: timeline.Warning, Detail: what + ": " + firstLine(err)})
+}
+
+// openFiles opens the served directory; an empty one stands in for one that is missing, so that machines still get
+// addresses and their local disks.
+func (d *Daemon) openFiles(snap *site.Snapshot) (*files.Dir, error) {
+	path := beside(snap.Inventory.File, snap.Files)
+	dir, err := files.Open(path)
+	if err == nil {
+		return dir, nil
+	}
+	d.warn("no boot files are served until bootd is restarted: make the directory, or set serve.files", err)
+	empty := filepath.Join(d.cfg.State, "no-files")
+	if err := os.MkdirAll(empty, 0o755); err != nil {
+		return nil, fmt.Errorf("making an empty directory: %w", err)
+	}
+	return files.Open(empty)
+}
+
+// openMetrics binds the metrics' address. That it cannot is no reason to let machines stand.
+func (d *Daemon) openMetrics(ctx context.Context) {
+	at := d.world.Snapshot().Metrics
+	if at == (netip.AddrPort{}) {
+		return
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", at.String())
+	if err != nil {
+		p := port{"tcp", int(at.Port()), "metrics"}
+		d.warn("no metrics are served", p.explain("/proc", err))
+		return
+	}
+	d.tasks = append(d.tasks, newHTTPTask("metrics", l, d.metrics))
+}
+
+func (d *Daemon) openAPI(ctx context.Context) error {
+	l, err := api.Listen(ctx, Socket(d.cfg.Run, d.cfg.State))
+	if err != nil {
+		return err
+	}
+	t := newHTTPTask("api", l, api.New(api.Config{
+		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Observer: d.watch, Daemon: d,
+		Render: func(host, what string) ([]byte, []string, error) {
+			return explain.Render(d.world.Snapshot(), d.tmpl.set.Load(), host, what)
+		},
+		Now: d.now, Rand: rand.Reader, Log: d.log,
+	}))
+	t.server.ConnContext = api.ConnContext
+	d.tasks = append(d.tasks, t)
+	return nil
+}
+
+// run serves until the end.
+func (d *Daemon) run(ctx context.Context) error {
+	all := d.tasks
+	for _, l := range d.links {
+		all = append(all, l)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		d.announce(ctx, all)
+		d.listen(ctx)
+	}()
+	err := runAll(ctx, all)
+	d.cancel()
+	<-done
+	d.ready.Store(false)
+	d.history.Record(timeline.Event{Adapter: "daemon", Kind: timeline.Stopping})
+	d.log.Info("stopped", "final_ra", d.finalRA.Load())
+	return err
+}
+
+// announce says READY once everything that must live serves.
+func (d *Daemon) announce(ctx context.Context, all []Task) {
+	if !allReady(ctx, all) {
+		return
+	}
+	took := d.now().Sub(d.cfg.Started).Round(time.Millisecond)
+	d.ready.Store(true)
+	d.metrics.set(gaugeReady, 1)
+	d.log.Info("ready", "version", d.cfg.Version, "inventory", d.cfg.Inventory, "hosts", len(d.world.Snapshot().Hosts), "took", took)
+	d.history.Record(timeline.Event{Adapter: "daemon", Kind: timeline.Ready, Detail: d.cfg.Version})
+	if _, err := fmt.Fprintln(d.cfg.Out, "READY"); err != nil {
+		d.log.Warn("writing READY failed", "error", err)
+	}
+	d.tell("READY=1")
+}
+
+func (d *Daemon) tell(state string) {
+	if err := notify(d.cfg.NotifySocket, state); err != nil {
+		d.log.Warn("telling the service manager failed", "error", err)
+	}
+}
+
+// listen acts on signals until the end.
+func (d *Daemon) listen(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-d.cfg.Signals:
+			d.log.Info("signal", "signal", s.String())
+			switch s {
+			case syscall.SIGHUP:
+				_ = d.Reload(ctx) // it was logged, and the status says it
+			case syscall.SIGUSR2:
+				d.Stop(true)
+			default:
+				d.Stop(false)
+			}
+		}
+	}
+}
+
+// Stop begins the end; the final router advertisement tells clients that this router is gone for good.
+func (d *Daemon) Stop(finalRA bool) {
+	d.finalRA.Store(finalRA)
+	d.tell("STOPPING=1")
+	d.cancel()
+}
+
+// Reload serves the inventory on disk if it has no fault, its templates render for every host and its files are there;
+// else the one that is served stays. Addresses of sockets, and the directory of files, change at the next start only.
+func (d *Daemon) Reload(context.Context) error {
+	began := d.now()
+	plan, faults, err := Check(d.cfg.Inventory, began)
+	if err == nil && len(faults) > 0 {
+		err = checkError(faults)
+	}
+	if err != nil {
+		d.world.Refuse(err)
+		return err
+	}
+	d.tmpl.set.Store(plan.Templates)
+	d.world.Replace(plan.Inventory)
+	d.log.Info("inventory reloaded", "hash", plan.Inventory.Hash, "hosts", len(plan.Snapshot.Hosts), "took", d.now().Sub(began))
+	return nil
+}
+
+type checkError []Fault
+
+// Error is one line per fault.
+func (f checkError) Error() string {
+	errs := make([]error, len(f))
+	for i, x := range f {
+		errs[i] = errors.New(x.String())
+	}
+	return errors.Join(errs...).Error()
+}
+
+// Health tells the API.
+func (d *Daemon) Health() api.Health {
+	h := api.Health{
+		Ready: d.ready.Load(), Version: d.cfg.Version, Started: d.cfg.Started, Problems: d.world.Problems(),
+		Refused: d.world.Stale(), Store: d.store.Err(), Tasks: []api.TaskStatus{},
+	}
+	for _, l := range d.links {
+		for _, s := range l.Status() {
+			h.Tasks = append(h.Tasks, api.TaskStatus(s))
+		}
+	}
+	return h
+}
+
+// templateHolder is the templates in force.
+type templateHolder struct{ set atomic.Pointer[render.Set] }
+
+// Render renders with the templates in force.
+func (h *templateHolder) Render(name string, data render.Data) ([]byte, error) {
+	return h.set.Load().Render(name, data)
+}
+
+// storeWatch tells when the store stops writing.
+type storeWatch struct {
+	daemon *Daemon
+	ready  chan struct{}
+}
+
+func (s *storeWatch) String() string         { return "store watch" }
+func (s *storeWatch) Ready() <-chan struct{} { return s.ready }
+
+// Run waits for a failure and says it; promises that stand are repeated, so the daemon goes on.
+func (s *storeWatch) Run(ctx context.Context) error {
+	close(s.ready)
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-s.daemon.store.Failed():
+	}
+	s.daemon.metrics.set(gaugeStore, 1)
+	s.daemon.watch.Observe(timeline.Observation{
+		Adapter: "daemon", Message: "store", Outcome: reason.Outcome{Reason: reason.StoreReadOnly}, Err: s.daemon.store.Err(),
+		Events: []timeline.Event{{Kind: timeline.Warning, Reason: reason.StoreReadOnly, Detail: "the store takes no writes: repair its disk and restart bootd"}},
+	})
+	<-ctx.Done()
+	return nil
+}

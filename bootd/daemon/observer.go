@@ -1,0 +1,142 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/timeline"
+)
+
+// Recorder takes events.
+type Recorder interface{ Record(...timeline.Event) }
+
+// Observer is the one place that learns of every answer and every silence: it feeds the metrics, the log and the history.
+type Observer struct {
+	metrics *Metrics
+	log     *slog.Logger
+	history Recorder
+	now     func() time.Time
+
+	mu         sync.Mutex
+	window     time.Time
+	strangers  int
+	suppressed int
+}
+
+// strangersPerSecond bounds the events without a listed host that are kept: anybody on the wire can cause them, and a
+// flood must not push the hosts' own history out of the ring.
+const strangersPerSecond = 20
+
+// NewObserver joins the three.
+func NewObserver(m *Metrics, log *slog.Logger, h Recorder, now func() time.Time) *Observer {
+	return &Observer{metrics: m, log: log, history: h, now: now}
+}
+
+// Observe takes one observation. It does not block on a disk.
+func (o *Observer) Observe(obs timeline.Observation) {
+	o.metrics.observe(obs)
+	o.write(obs)
+	for i := range obs.Events {
+		if obs.Events[i].Adapter == "" {
+			obs.Events[i].Adapter = obs.Adapter
+		}
+	}
+	o.history.Record(o.admit(obs.Events)...)
+}
+
+// admit lets the events of hosts and of the daemon pass, and of strangers so many per second.
+func (o *Observer) admit(events []timeline.Event) []timeline.Event {
+	if len(events) == 0 || !slices.ContainsFunc(events, fromStranger) {
+		return events
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var out []timeline.Event
+	if now := o.now(); now.Sub(o.window) >= time.Second || now.Before(o.window) {
+		if o.suppressed > 0 {
+			o.log.Warn("events of unlisted machines not kept", "count", o.suppressed)
+		}
+		o.window, o.strangers, o.suppressed = now, 0, 0
+	}
+	for _, e := range events {
+		if fromStranger(e) {
+			if o.strangers++; o.strangers > strangersPerSecond {
+				o.suppressed++
+				continue
+			}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func fromStranger(e timeline.Event) bool {
+	if e.Host != "" {
+		return false
+	}
+	switch e.Kind {
+	case timeline.LinkUp, timeline.LinkDown, timeline.Ready, timeline.Stopping, timeline.Warning:
+		return false
+	}
+	return true
+}
+
+// write logs one line: info when something changed, debug otherwise, error for a fault of our own.
+func (o *Observer) write(obs timeline.Observation) {
+	level := slog.LevelDebug
+	switch {
+	case obs.Err != nil:
+		level = slog.LevelError
+	case changes(obs):
+		level = slog.LevelInfo
+	}
+	ctx := context.Background()
+	if !o.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 10)
+	attrs = append(attrs, slog.String("adapter", obs.Adapter), slog.String("message", obs.Message),
+		slog.String("reason", obs.Outcome.Reason.String()))
+	for _, a := range []struct{ key, value string }{
+		{"host", obs.Outcome.Host}, {"network", obs.Outcome.Network}, {"rule", obs.Outcome.Rule}, {"peer", obs.Peer},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.key, a.value))
+		}
+	}
+	for _, e := range obs.Events {
+		attrs = append(attrs, slog.String("event", string(e.Kind)))
+		if e.Addr != "" {
+			attrs = append(attrs, slog.String("addr", e.Addr))
+		}
+		if e.Detail != "" {
+			attrs = append(attrs, slog.String("detail", e.Detail))
+		}
+	}
+	if obs.Took > 0 {
+		attrs = append(attrs, slog.Duration("took", obs.Took))
+	}
+	if obs.Err != nil {
+		attrs = append(attrs, slog.Any("error", obs.Err))
+	}
+	o.log.LogAttrs(ctx, level, "observed", attrs...)
+}
+
+// changes reports whether people want to read of it without asking.
+func changes(obs timeline.Observation) bool {
+	switch obs.Outcome.Reason {
+	case reason.Changed, reason.Install, reason.Callback, reason.TemplateError, reason.StoreReadOnly:
+		return true
+	}
+	return slices.ContainsFunc(obs.Events, func(e timeline.Event) bool {
+		switch e.Kind {
+		case timeline.DHCPSolicit, timeline.DHCPLease, timeline.DHCPIgnored, timeline.LoaderOffered, timeline.ScriptOffered, timeline.RouterSolicit:
+			return false
+		}
+		return true
+	})
+}

@@ -1,0 +1,198 @@
+package daemon
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"bootd.internal/bootd/files"
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/inventory"
+	"bootd.internal/bootd/render"
+	"bootd.internal/bootd/site"
+	"bootd.internal/templates"
+)
+
+// Plan is an inventory with its templates as they would be served on a machine that has every interface it names, each
+// with the first address of its prefix. It needs neither root nor that machine.
+type Plan struct {
+	Inventory *inventory.Inventory
+	Snapshot  *site.Snapshot
+	Templates *render.Set
+	// Files is where kernels and boot loaders lie.
+	Files string
+}
+
+// Fault is one thing that Check found. Inventory faults have a place and a path, the others the hosts that suffer.
+type Fault struct {
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+	Path   string `json:"path,omitempty"`
+	Text   string `json:"text"`
+	// Hosts need what is missing; empty: all of them, or none in particular.
+	Hosts []string `json:"hosts,omitempty"`
+}
+
+// String is one line for people.
+func (f Fault) String() string {
+	if f.Line > 0 {
+		return inventory.Fault{File: f.File, Pos: inventory.Pos{Line: f.Line, Col: f.Column}, Path: f.Path, Msg: f.Text}.Error()
+	}
+	return f.Text
+}
+
+// NewPlan loads an inventory; the error is Faults where it has some.
+func NewPlan(file string, now time.Time) (*Plan, error) {
+	inv, err := Load(file)
+	if err != nil {
+		return nil, err
+	}
+	snap, _ := site.Resolve(inv, assume(inv), nil, now)
+	return &Plan{
+		Inventory: inv, Snapshot: snap, Templates: templateSet(snap), Files: beside(inv.File, snap.Files),
+	}, nil
+}
+
+// beside makes a path of the inventory relative to the inventory.
+func beside(file, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(file), path)
+}
+
+// templateSet is the built-in templates under those of the inventory's own directory, read anew.
+func templateSet(snap *site.Snapshot) *render.Set {
+	own := os.DirFS(beside(snap.Inventory.File, snap.Templates))
+	return render.New(render.Layer(own, templates.FS()))
+}
+
+// assume makes a link for each network.
+func assume(inv *inventory.Inventory) site.Facts {
+	var f site.Facts
+	seen := map[string]int{}
+	for _, n := range inv.Networks {
+		i, ok := seen[n.Interface.V]
+		if !ok {
+			i = len(f.Links)
+			seen[n.Interface.V] = i
+			l := site.Link{Name: n.Interface.V, Index: 1000 + i, MTU: 1500, Up: true, MAC: ident.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}}
+			l.LinkLocal = l.MAC.EUI64(netip.MustParsePrefix("fe80::/64"))
+			f.Links = append(f.Links, l)
+		}
+		for _, p := range n.Prefixes {
+			f.Links[i].Addrs = append(f.Links[i].Addrs, netip.PrefixFrom(p.V.Masked().Addr().Next(), p.V.Bits()))
+		}
+	}
+	return f
+}
+
+// Check finds everything that would keep a host from booting: faults of the inventory, templates that do not render for
+// some host, kernels, initrds and boot loaders that are not there.
+func Check(file string, now time.Time) (*Plan, []Fault, error) {
+	p, err := NewPlan(file, now)
+	var found Faults
+	switch {
+	case errors.As(err, &found):
+		out := make([]Fault, len(found))
+		for i, f := range found {
+			out[i] = Fault{File: f.File, Line: f.Pos.Line, Column: f.Pos.Col, Path: f.Path, Text: f.Msg}
+		}
+		return nil, out, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	out := p.checkTemplates()
+	return p, append(out, p.checkFiles()...), nil
+}
+
+func (p *Plan) checkTemplates() []Fault {
+	var out []Fault
+	for _, x := range render.Check(p.Snapshot, p.Templates) {
+		out = append(out, Fault{Text: x.Error(), Hosts: x.Hosts})
+	}
+	return out
+}
+
+// checkFiles looks for what hosts boot from; each missing file is one fault with the hosts that need it.
+func (p *Plan) checkFiles() []Fault {
+	dir, err := files.Open(p.Files)
+	if err != nil {
+		text := fmt.Sprintf("files: %s cannot be opened: make it, or set serve.files", p.Files)
+		if !errors.Is(err, fs.ErrNotExist) {
+			text = fmt.Sprintf("files: %v", err)
+		}
+		return []Fault{{Text: text}}
+	}
+	defer dir.Close()
+	missing := map[string]*Fault{}
+	need := func(path, what, host string) {
+		if path == "" || dir.Exists(path) {
+			return
+		}
+		f := missing[path]
+		if f == nil {
+			f = &Fault{Text: fmt.Sprintf("files: %s is missing in %s: it is %s", path, p.Files, what)}
+			missing[path] = f
+		}
+		if host != "" && !slices.Contains(f.Hosts, host) {
+			f.Hosts = append(f.Hosts, host)
+		}
+	}
+	for _, h := range p.Snapshot.Hosts {
+		need(h.Loader, "the boot loader", h.Name)
+		if h.Profile == nil {
+			continue
+		}
+		need(h.Profile.Kernel, "the kernel of profile "+h.Profile.Name, h.Name)
+		for _, f := range h.Profile.Initrd {
+			need(f, "an initrd of profile "+h.Profile.Name, h.Name)
+		}
+	}
+	p.checkLoaders(dir, need)
+	out := make([]Fault, 0, len(missing))
+	for _, f := range missing {
+		if len(f.Hosts) > 0 {
+			f.Text += ", needed by " + few(f.Hosts)
+		}
+		out = append(out, *f)
+	}
+	slices.SortFunc(out, func(a, b Fault) int { return cmp.Compare(a.Text, b.Text) })
+	return out
+}
+
+// checkLoaders wants every boot loader that somebody wrote down, and of the built-in ones at least the one for x86_64
+// where no host names its own.
+func (p *Plan) checkLoaders(dir *files.Dir, need func(path, what, host string)) {
+	for arch, v := range p.Inventory.Serve.Loaders {
+		need(v.V, "the boot loader for "+arch, "")
+	}
+	for _, path := range p.Snapshot.Loaders {
+		if dir.Exists(path) {
+			return
+		}
+	}
+	for _, h := range p.Snapshot.Hosts {
+		if h.Loader == "" {
+			need(p.Snapshot.Loaders["x86_64"], "the boot loader for x86_64, which UEFI firmware asks for", h.Name)
+		}
+	}
+}
+
+// few names the first hosts and counts the rest.
+func few(hosts []string) string {
+	const most = 3
+	text := strings.Join(hosts[:min(most, len(hosts))], ", ")
+	if more := len(hosts) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
