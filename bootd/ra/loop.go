@@ -1,0 +1,290 @@
+package ra
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"time"
+
+	"bootd.internal/bootd/decide/advert"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/timeline"
+)
+
+const adapter = "ra"
+
+// begin starts to listen, or to advertise at once where the inventory insists.
+func (t *Task) begin() {
+	now := t.cfg.Now()
+	t.started, t.listenUntil, t.next = now, now, now
+	if t.decide().Insist {
+		return
+	}
+	t.listenUntil, t.next = now.Add(listenTime), now.Add(listenTime)
+	t.asks = []time.Time{now, now.Add(askAgain)}
+}
+
+// tick does all that is due.
+func (t *Task) tick() {
+	now := t.cfg.Now()
+	for len(t.asks) > 0 && !now.Before(t.asks[0]) {
+		t.asks = t.asks[1:]
+		t.solicit()
+	}
+	if !t.next.IsZero() && !now.Before(t.next) {
+		t.advertise()
+	}
+	var ripe []answer
+	t.pending = slices.DeleteFunc(t.pending, func(a answer) bool {
+		if now.Before(a.due) {
+			return false
+		}
+		ripe = append(ripe, a)
+		return true
+	})
+	for _, a := range ripe {
+		t.reply(a)
+	}
+}
+
+// solicit asks other routers to show themselves.
+func (t *Task) solicit() {
+	b, err := encodeSolicitation(t.link.LinkLocal, t.link.MAC)
+	if err == nil {
+		err = t.conn.Write(b, allRoutersMAC())
+	}
+	if err != nil {
+		t.observe(timeline.Observation{Message: "Listen", Err: err})
+	}
+}
+
+// advertise multicasts what is true now and plans the next time.
+func (t *Task) advertise() {
+	d, now := t.decide(), t.cfg.Now()
+	t.next = time.Time{}
+	if d.RA == nil {
+		t.observe(timeline.Observation{Message: "Periodic", Outcome: d.Outcome})
+		return
+	}
+	t.sent++
+	t.next = now.Add(advert.Delay(t.sent, t.rand, d.Limits))
+	t.multicast = now
+	t.last = &said{ra: *d.RA, src: t.link.LinkLocal}
+	err := t.send(*d.RA)
+	if err != nil {
+		d.Reason = reason.None
+	}
+	t.observe(timeline.Observation{Message: "Periodic", Outcome: d.Outcome, Err: err})
+}
+
+func (t *Task) send(ra advert.RA) error {
+	b, err := encodeAdvertisement(ra, t.link.LinkLocal, allNodes())
+	if err != nil {
+		return err
+	}
+	return t.conn.Write(b, allNodesMAC())
+}
+
+// cease tells clients that we are no router any more, if we ever said that we were. One advertisement, where RFC 4861
+// section 6.2.5 allows up to three: those would have to be three seconds apart.
+func (t *Task) cease() {
+	if t.last == nil {
+		return
+	}
+	err := t.send(t.last.ra.Final())
+	t.last, t.next, t.sent = nil, time.Time{}, 0
+	out := reason.Outcome{Reason: reason.Answered}
+	if err != nil {
+		out.Reason = reason.None
+	}
+	t.observe(timeline.Observation{Message: "Final", Outcome: out, Err: err})
+}
+
+// renew looks at a new snapshot: what differs is advertised at once, as often as at the start, because clients may miss
+// one (RFC 4861 section 6.2.4), but never more than each three seconds.
+func (t *Task) renew() {
+	n, ok := t.cfg.Snapshot().ServesLink(t.link.Name)
+	if ok && n.Link != nil && n.Link.Index == t.link.Index && n.Link.LinkLocal.IsValid() && n.Link.MAC.Valid() {
+		t.link = *n.Link
+	}
+	d, now := t.decide(), t.cfg.Now()
+	if d.Insist {
+		t.held, t.asks, t.listenUntil = false, nil, now
+		for i := range t.pending {
+			t.pending[i].due = now
+		}
+	}
+	switch {
+	case d.RA == nil:
+		t.cease()
+		if now.After(t.listenUntil) {
+			t.next = time.Time{}
+		}
+	case now.Before(t.listenUntil):
+	case t.last == nil || t.last.src != t.link.LinkLocal || !reflect.DeepEqual(t.last.ra, *d.RA):
+		t.sent = 0
+		t.soon(now)
+	}
+}
+
+// soon plans a multicast for now, or for when MIN_DELAY_BETWEEN_RAS is over (RFC 4861 section 6.2.6).
+func (t *Task) soon(now time.Time) {
+	at := now
+	if !t.multicast.IsZero() && now.Before(t.multicast.Add(advert.MinDelayBetweenRAs)) {
+		at = t.multicast.Add(advert.MinDelayBetweenRAs)
+	}
+	if t.next.IsZero() || at.Before(t.next) {
+		t.next = at
+	}
+}
+
+// receive sorts a packet.
+func (t *Task) receive(a arrived) {
+	if a.src == t.link.LinkLocal || a.from == t.link.MAC {
+		a.reason = reason.Looped
+	}
+	switch {
+	case a.reason != reason.None:
+		t.refuse(a.packet, a.reason)
+	case a.kind == typeSolicitation:
+		t.solicited(a.packet)
+	default:
+		t.heard(a.packet)
+	}
+}
+
+// refuse counts a packet that gets no answer.
+func (t *Task) refuse(p packet, r reason.Reason) {
+	t.observe(timeline.Observation{
+		Message: kindName(p.kind), Outcome: reason.Outcome{Reason: r, Network: t.network()}, Peer: peer(p),
+	})
+}
+
+// solicited plans the answer to a solicitation, after the listening start if that is still going on.
+func (t *Task) solicited(p packet) {
+	if d := t.decide(); d.RA == nil {
+		t.refuse(p, d.Reason)
+		return
+	}
+	now := t.cfg.Now()
+	waiting := slices.ContainsFunc(t.pending, func(a answer) bool { return a.from == p.from && a.src == p.src })
+	switch {
+	case waiting:
+		t.refuse(p, reason.Retransmit)
+	case len(t.pending) >= maxPending:
+		t.refuse(p, reason.Overload)
+		if !now.Before(t.listenUntil) {
+			t.soon(now) // all get it together
+		}
+	default:
+		from := now
+		if from.Before(t.listenUntil) {
+			from = t.listenUntil
+		}
+		t.pending = append(t.pending, answer{packet: p, came: now, due: from.Add(advert.SolicitedDelay(t.rand))})
+	}
+}
+
+// reply answers one machine by a frame of its own, whatever its address (RFC 6085), so that hundreds can be answered
+// between two multicasts.
+func (t *Task) reply(a answer) {
+	d := t.decide()
+	if d.RA == nil {
+		t.refuse(a.packet, d.Reason)
+		return
+	}
+	b, err := encodeAdvertisement(*d.RA, t.link.LinkLocal, answerTo(a.src))
+	if err == nil {
+		err = t.conn.Write(b, a.from)
+	}
+	out := d.Outcome
+	if err != nil {
+		out.Reason = reason.None
+	}
+	if nic, ok := t.cfg.Snapshot().NIC(a.from); ok {
+		out.Host = nic.Host.Name
+	}
+	t.observe(timeline.Observation{
+		Message: kindName(a.kind), Outcome: out, Took: t.cfg.Now().Sub(a.came), Peer: peer(a.packet), Err: err,
+		Events: []timeline.Event{{
+			Kind: timeline.RouterSolicit, Reason: out.Reason, Host: out.Host, Network: out.Network, MAC: a.from,
+			Addr: a.src.String(),
+		}},
+	})
+}
+
+// heard notes another router's advertisement. Near the start, one that is a default router silences us unless the
+// inventory insists.
+func (t *Task) heard(p packet) {
+	d, now := t.decide(), t.cfg.Now()
+	wasHeld := t.held
+	if p.lifetime > 0 && d.RA != nil && !d.Insist && now.Before(t.started.Add(probation)) {
+		t.held = true
+		t.asks, t.listenUntil = nil, now
+	}
+	o := timeline.Observation{
+		Message: kindName(p.kind), Outcome: reason.Outcome{Reason: reason.RouterElsewhere, Network: t.network()},
+		Peer: peer(p),
+	}
+	is := router{managed: p.managed, other: p.other, isDefault: p.lifetime > 0, held: t.held}
+	if was, known := t.routers[p.src]; (!known && len(t.routers) < maxRouters) || (known && was != is) {
+		t.routers[p.src] = is
+		o.Events = []timeline.Event{{
+			Kind: timeline.ForeignRouter, Reason: reason.RouterElsewhere, Network: o.Outcome.Network, MAC: p.from,
+			Addr: p.src.String(), Detail: t.foreign(p, d),
+		}}
+	}
+	t.observe(o)
+	if !t.held || wasHeld {
+		return
+	}
+	t.next = time.Time{}
+	t.cease()
+	for _, a := range t.pending {
+		t.refuse(a.packet, reason.RouterElsewhere)
+	}
+	t.pending = nil
+}
+
+// foreign says of another router what a person needs to know.
+func (t *Task) foreign(p packet, d advert.Decision) string {
+	says := fmt.Sprintf("lifetime %ds, M=%d O=%d", int(p.lifetime.Seconds()), bit(p.managed), bit(p.other))
+	switch {
+	case t.held:
+		return fmt.Sprintf("another router advertises here (%s): bootd sends no advertisements until the network says "+
+			"`router: self` (or `router: other`)", says)
+	case d.RA == nil && !p.managed:
+		return fmt.Sprintf("the router of this link (%s) must set M, or iPXE and firmware ask for no address", says)
+	case d.RA == nil:
+		return fmt.Sprintf("the router of this link (%s)", says)
+	}
+	return fmt.Sprintf("another router advertises beside bootd (%s)", says)
+}
+
+func (t *Task) network() string {
+	if n, ok := t.cfg.Snapshot().ServesLink(t.link.Name); ok {
+		return n.Name
+	}
+	return ""
+}
+
+func (t *Task) observe(o timeline.Observation) {
+	o.Adapter = adapter
+	t.cfg.Observer.Observe(o)
+}
+
+func peer(p packet) string {
+	if p.src == (netip.Addr{}) {
+		return ""
+	}
+	return strconv.Quote(p.src.String())
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
