@@ -56,7 +56,10 @@ var topFields = []field[Inventory]{
 	}},
 	{name: "networks", set: section((*parser).network)},
 	{name: "profiles", set: section((*parser).profile)},
-	{name: "hosts", set: section((*parser).host)},
+	{name: "hosts", set: func(p *parser, inv *Inventory, v value) {
+		inv.Hosts = make([]Host, 0, len(v.node.Content)/2) // a Host is large: ten thousand are not copied while the list grows
+		section((*parser).host)(p, inv, v)
+	}},
 	{name: "upstreams"},
 	{name: "anyip"},
 	{name: "docker"},
