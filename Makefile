@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 # The lab makes namespaces, which needs root.
-ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CI,BOOTD_EVIDENCE)
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CI,BOOTD_BINARY,BOOTD_EVIDENCE)
 
 # The tests of these packages run in namespaces and virtual machines. They come
 # one package after another: side by side they would only slow each other down.
@@ -39,7 +39,7 @@ fast:
 
 slow: build
 	go build -race -o $(BIN)/bootd-race ./cmd/bootd
-	go test -p 1 -count 1 -timeout 15m $(if $(ROOT),-exec '$(ROOT)') $(SLOW)
+	BOOTD_BINARY=$(CURDIR)/$(BIN)/bootd-race go test -p 1 -count 1 -timeout 15m $(if $(ROOT),-exec '$(ROOT)') $(SLOW)
 
 demo: ## three machines, two installs begun, one local disk: under four minutes
 	scripts/deps.sh demo

@@ -34,7 +34,8 @@ func Inside() bool { return os.Getenv(stageEnv) == stageInside }
 // return: it passes signals on, waits, and exits as the inner one did. In the
 // inner process it returns nil. Call it before anything else.
 //
-// Inside, /run and /var/lib are empty and private, /proc shows the sandbox's
+// Inside, /run and /var/lib are empty and private, changes to /etc stay inside,
+// /proc shows the sandbox's
 // processes only, the network consists of lo; /tmp and the rest of the file
 // system are the host's. When the inner process ends, or any of the outer ones
 // is killed, everything that still runs inside is killed too.
@@ -124,6 +125,9 @@ func furnish() error {
 			return fmt.Errorf("mounting an empty %s: %w", dir, err)
 		}
 	}
+	if err := privateEtc(); err != nil {
+		return err
+	}
 	for _, dir := range []string{"/run/netns", "/run/lock", "/var/lib/dhcp", "/var/lib/dhcpcd", "/var/lib/dhcpv6", "/var/lib/kea"} {
 		if err := os.MkdirAll(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("furnishing: %w", err)
@@ -135,6 +139,22 @@ func furnish() error {
 	}
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return fmt.Errorf("setting lo up: %w", err)
+	}
+	return nil
+}
+
+// privateEtc lets clients write to /etc, which they like to (resolv.conf), and
+// takes what they write away with the sandbox.
+func privateEtc() error {
+	const upper, work = "/run/etc/upper", "/run/etc/work"
+	for _, dir := range []string{upper, work} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("making /etc private: %w", err)
+		}
+	}
+	err := unix.Mount("overlay", "/etc", "overlay", 0, "lowerdir=/etc,upperdir="+upper+",workdir="+work)
+	if err != nil {
+		return fmt.Errorf("making /etc private (an overlay, which this kernel refuses): %w", err)
 	}
 	return nil
 }

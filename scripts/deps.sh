@@ -11,7 +11,7 @@ set -eu
 
 # One package per word; a|b: the first of them that this release has.
 DEMO='git qemu-system-x86 ovmf ipxe debian-installer-12-netboot-amd64 iproute2'
-TEST="$DEMO"' gcc libc6-dev isc-dhcp-client dhcpcd5|dhcpcd-base
+TEST="$DEMO"' gcc libc6-dev systemd isc-dhcp-client dhcpcd5|dhcpcd-base
 	wide-dhcpv6-client ndisc6 tftp-hpa atftp curl bind9-dnsutils
 	kea-dhcp6-server kea-admin tcpdump'
 

@@ -39,7 +39,7 @@ profiles:
     script: ipxe/install.ipxe
     answers: preseed/debian12.cfg
     console: ttyS0,115200n8
-    disk: {min: 1GB}
+    disk: {min_size: 1G}
     vars: {mirror: "http://mirror.example.net/debian"}
 
 hosts:

@@ -5,9 +5,11 @@ package labtest
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,22 +21,55 @@ import (
 // Main runs the tests of a package inside the sandbox. In short mode none of
 // them runs. Without root they are skipped on a developer's machine and fail
 // where CI=true: there, a test that cannot run is a test that does not hold.
-func Main(m *testing.M) {
+func Main(m *testing.M) { enter(m, func() error { return nil }) }
+
+// MainWithBootd is Main for packages that run the daemon: it builds the binary,
+// with the race detector, unless BinaryEnv names one.
+func MainWithBootd(m *testing.M) { enter(m, build) }
+
+func enter(m *testing.M, prepare func() error) {
 	flag.Parse()
 	if testing.Short() {
 		fmt.Println("labtest: skipped in short mode")
 		return
 	}
-	err := lab.Enter()
+	var err error
+	if !lab.Inside() {
+		if os.Geteuid() != 0 {
+			err = lab.ErrNeedsRoot
+		} else {
+			err = prepare()
+		}
+	}
+	if err == nil {
+		err = lab.Enter()
+	}
 	switch {
 	case err == nil:
 		os.Exit(m.Run())
-	case os.Getenv("CI") == "true":
+	case errors.Is(err, lab.ErrNeedsRoot) && os.Getenv("CI") != "true":
+		fmt.Println("labtest: skipped:", err)
+	default:
 		fmt.Fprintln(os.Stderr, "labtest:", err)
 		os.Exit(1)
-	default:
-		fmt.Println("labtest: skipped:", err)
 	}
+}
+
+// BinaryEnv names the environment variable with the bootd binary to test.
+const BinaryEnv = "BOOTD_BINARY"
+
+// build makes a binary where BinaryEnv names none. Outside the sandbox, because
+// there the network is, should the module cache be empty.
+func build() error {
+	if os.Getenv(BinaryEnv) != "" {
+		return nil
+	}
+	path := filepath.Join(os.TempDir(), "bootd-labtest")
+	out, err := exec.Command("go", "build", "-race", "-buildvcs=false", "-o", path, "bootd.internal/cmd/bootd").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("building bootd: %w\n%s", err, out)
+	}
+	return os.Setenv(BinaryEnv, path)
 }
 
 // EvidenceEnv names the environment variable with the directory below which
