@@ -1,0 +1,104 @@
+package http
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"sync"
+)
+
+// listener bounds connections and remembers how each came in.
+type listener struct {
+	*net.TCPListener
+	index   func(*net.TCPConn) (int, error)
+	slots   chan struct{}
+	perPeer int
+	closed  chan struct{}
+	once    sync.Once
+
+	mu    sync.Mutex
+	peers map[netip.Addr]int
+}
+
+func newListener(l *net.TCPListener, most, perPeer int, index func(*net.TCPConn) (int, error)) *listener {
+	return &listener{
+		TCPListener: l, index: index, slots: make(chan struct{}, most), perPeer: perPeer,
+		closed: make(chan struct{}), peers: map[netip.Addr]int{},
+	}
+}
+
+// Accept waits until fewer than the most connections are open, then for the next one. A peer that has too many is turned
+// away at once.
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+	for {
+		tcp, err := l.AcceptTCP()
+		if err != nil {
+			<-l.slots
+			return nil, err
+		}
+		c := &conn{TCPConn: tcp, listener: l}
+		c.source = tcp.RemoteAddr().(*net.TCPAddr).AddrPort()
+		c.dest = tcp.LocalAddr().(*net.TCPAddr).AddrPort().Addr()
+		index, err := l.index(tcp)
+		if err != nil || !l.enter(c.source.Addr()) {
+			_ = tcp.Close() // a peer that is gone, or has its share
+			continue
+		}
+		c.index = index
+		return c, nil
+	}
+}
+
+// Close ends Accept.
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return l.TCPListener.Close()
+}
+
+func (l *listener) enter(a netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.peers[a] >= l.perPeer {
+		return false
+	}
+	l.peers[a]++
+	return true
+}
+
+func (l *listener) leave(a netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.peers[a]--; l.peers[a] <= 0 {
+		delete(l.peers, a)
+	}
+}
+
+// conn is one connection; net/http uses its ReadFrom for sendfile.
+type conn struct {
+	*net.TCPConn
+	listener *listener
+	once     sync.Once
+	index    int
+	source   netip.AddrPort
+	dest     netip.Addr
+}
+
+// Close gives the place back.
+func (c *conn) Close() error {
+	c.once.Do(func() {
+		c.listener.leave(c.source.Addr())
+		<-c.listener.slots
+	})
+	return c.TCPConn.Close()
+}
+
+type connKey struct{}
+
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
