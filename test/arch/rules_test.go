@@ -84,7 +84,7 @@ var rules = map[string]rule{
 	"bootd/render": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "templates and data to octets"},
 	"bootd/files":  {nil, "the served directory, shared by HTTP and TFTP"},
 	"bootd/ingress": {
-		[]string{"bootd/site"}, "where a datagram came in and the answer's source address, shared by adapters",
+		[]string{"bootd/reason", "bootd/site"}, "where a datagram came in and the answer's source address, shared by adapters",
 	},
 	"bootd/netif": {[]string{"bootd/ident", "bootd/site"}, "the kernel, as facts of a site"},
 	"bootd/netif/netiftest": {
