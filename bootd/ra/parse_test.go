@@ -110,12 +110,14 @@ func TestParse(t *testing.T) {
 		{"advertisement with option of length 0", ip(routerLL, advertisement(1800, 25, 0)...), packet{kind: 134, src: routerLL, from: clientMAC}, reason.Malformed},
 		{
 			"advertisement from a global address", ip(netip.MustParseAddr("2001:db8::1"), advertisement(1800)...),
-			packet{kind: 134, src: netip.MustParseAddr("2001:db8::1"), from: clientMAC}, reason.BadSource,
+			packet{kind: 134, src: netip.MustParseAddr("2001:db8::1"), from: clientMAC},
+			reason.BadSource,
 		},
 		{
 			// CVE-2020-16898: read as far as the frame of the option, whatever is inside.
 			"RDNSS of even length", ip(routerLL, advertisement(0, append([]byte{25, 4}, make([]byte, 30)...)...)...),
-			packet{kind: 134, src: routerLL, from: clientMAC, managed: true}, reason.None,
+			packet{kind: 134, src: routerLL, from: clientMAC, managed: true},
+			reason.None,
 		},
 	}
 	for _, tt := range tests {
