@@ -91,7 +91,7 @@ var rules = map[string]rule{
 		[]string{"bootd/ident", "bootd/netif", "bootd/site"}, "fakes of the kernel",
 	},
 	"bootd/dhcp6": {adapter("bootd/decide/address", "bootd/decide/who", "bootd/ingress"), "adapters parse, ask, commit, write"},
-	"bootd/ra":    {adapter("bootd/decide/advert"), "adapters parse, ask, commit, write"},
+	"bootd/ra":    {adapter("bootd/decide/advert", "bootd/netif"), "layer-2 unicast (RFC 6085) needs frames, and netif is all that touches the kernel"},
 	"bootd/dns":   {adapter("bootd/decide/name", "bootd/ingress"), "adapters parse, ask, commit, write"},
 	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/who", "bootd/files", "bootd/ingress", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},
 	"bootd/tftp":  {adapter("bootd/files", "bootd/ingress"), "adapters parse, ask, commit, write"},
@@ -113,6 +113,6 @@ func adapter(more ...string) []string {
 
 // testOnly may be imported by any package's tests.
 var testOnly = []string{
-	"bootd/site/sitetest", "bootd/store/memory", "bootd/store/storetest", "bootd/store/journal", "bootd/netif/netiftest",
+	"bootd/netif", "bootd/site/sitetest", "bootd/store/memory", "bootd/store/storetest", "bootd/store/journal", "bootd/netif/netiftest",
 	"bootd/inventory", "bootd/timeline", "bootd/lease", "bootd/reason", "templates", "lab",
 }
