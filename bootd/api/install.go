@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"bootd.internal/bootd/decide/boot"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/install"
 	"bootd.internal/bootd/reason"
@@ -52,23 +53,12 @@ func pick(snap *site.Snapshot, patterns []string) ([]*site.Host, error) {
 	return out, nil
 }
 
-func subject(h *site.Host) install.Subject {
-	s := install.Subject{Host: h.Name, UUID: h.UUID, Serial: h.Serial, Protected: h.Protected}
-	for _, n := range h.NICs {
-		s.MACs = append(s.MACs, n.MAC)
-	}
-	if h.Profile != nil {
-		s.Profile = h.Profile.Name
-	}
-	return s
-}
-
 func (s *server) candidates(hosts []*site.Host) []Candidate {
 	out := make([]Candidate, 0, len(hosts))
 	now := s.Now()
 	s.Store.Read(func(v store.View) {
 		for _, h := range hosts {
-			c := Candidate{Name: h.Name, Protected: h.Protected, Profile: subject(h).Profile}
+			c := Candidate{Name: h.Name, Protected: h.Protected, Profile: boot.Subject(h).Profile}
 			if len(h.NICs) > 0 {
 				c.MAC = h.NICs[0].MAC.String()
 			}
@@ -112,7 +102,7 @@ func (s *server) install(w http.ResponseWriter, r *http.Request) error {
 		refusals = nil
 		var ops []store.Op
 		for _, h := range hosts {
-			o, err := install.Order(v, subject(h), install.Wish{
+			o, err := install.Order(v, boot.Subject(h), install.Wish{
 				ID: hex.EncodeToString(id[:]) + "-" + h.Name, By: by, Confirmed: slices.Contains(req.Typed, h.Name), Reinstall: req.Reinstall,
 			}, now)
 			if err != nil {

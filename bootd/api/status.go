@@ -33,7 +33,7 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) error {
 	states := s.History.Hosts()
 	s.Store.Read(func(v store.View) {
 		for _, h := range snap.Hosts {
-			out.Hosts = append(out.Hosts, hostStatus(h, states[h.Name], v, now))
+			out.Hosts = append(out.Hosts, hostStatus(h, snap.Networks, states[h.Name], v, now))
 		}
 	})
 	reply(w, http.StatusOK, out)
@@ -63,7 +63,7 @@ func problem(file string, p site.Problem) Problem {
 	return out
 }
 
-func hostStatus(h *site.Host, state timeline.HostState, v store.View, now time.Time) HostStatus {
+func hostStatus(h *site.Host, networks []*site.Network, state timeline.HostState, v store.View, now time.Time) HostStatus {
 	out := HostStatus{
 		Name: h.Name, Phase: state.Phase, Since: state.Since, Boots: state.Boots, MAC: state.MAC, Address: state.Addr,
 		Reason: state.Reason, Last: state.Last,
@@ -78,10 +78,8 @@ func hostStatus(h *site.Host, state timeline.HostState, v store.View, now time.T
 		if !out.MAC.Valid() {
 			out.MAC = h.NICs[0].MAC
 		}
-		if n := h.NICs[0].Network; n != nil && out.Address == "" {
-			if a := h.NICs[0].Addresses(n.Name); len(a) > 0 {
-				out.Address = a[0].String()
-			}
+		if out.Address == "" {
+			out.Address = reserved(h.NICs[0], networks)
 		}
 	}
 	for _, g := range state.Stages {
@@ -94,6 +92,16 @@ func hostStatus(h *site.Host, state timeline.HostState, v store.View, now time.T
 		out.Attempt, out.Why = a.Stage, a.Why
 	}
 	return out
+}
+
+// reserved is the first fixed address of a card, empty where it has none yet.
+func reserved(nic *site.NIC, networks []*site.Network) string {
+	for _, n := range networks {
+		if a := nic.Addresses(n.Name); len(a) > 0 {
+			return a[0].String()
+		}
+	}
+	return ""
 }
 
 func (s *server) leases(w http.ResponseWriter, _ *http.Request) error {
