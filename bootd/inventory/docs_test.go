@@ -1,0 +1,263 @@
+package inventory
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// row is one key of a table in docs/inventory.md.
+type row struct {
+	key, where, typ, def, example, fault string
+}
+
+// documented reads the tables of docs/inventory.md by the heading above them.
+func documented(t *testing.T) (map[string][]row, string) {
+	t.Helper()
+	data, err := os.ReadFile("../../docs/inventory.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, heading := map[string][]row{}, ""
+	for line := range strings.SplitSeq(string(data), "\n") {
+		if h, ok := strings.CutPrefix(line, "## "); ok {
+			heading = h
+		}
+		if h, ok := strings.CutPrefix(line, "### "); ok {
+			heading = h
+		}
+		if !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		cells := strings.Split(strings.Trim(line, "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		r := row{key: strings.Trim(cells[0], "`")}
+		if heading == "Settings" {
+			r.where = cells[1]
+			cells = slices.Delete(cells, 1, 2)
+		}
+		if len(cells) != 5 || slices.Contains(cells, "") {
+			t.Fatalf("%s, %s: a row wants key, type, default, example and fault", heading, r.key)
+		}
+		r.typ, r.def, r.example, r.fault = cells[1], cells[2], strings.Trim(cells[3], "`"), strings.Trim(cells[4], "`")
+		tables[heading] = append(tables[heading], r)
+	}
+	return tables, string(data)
+}
+
+// keys are those of one mapping: what can be read, and what comes later.
+type keys struct{ now, later []string }
+
+func keysOf[T any](fields []field[T]) (k keys) {
+	for _, f := range fields {
+		switch {
+		case f.set != nil:
+			k.now = append(k.now, f.name)
+		case f.misplaced == "":
+			k.later = append(k.later, f.name)
+		}
+	}
+	return k
+}
+
+// code lists the keys of the code by the heading of their table.
+func code() (now map[string][]string, later []string) {
+	now = map[string][]string{}
+	settings := keysOf(settingsFields)
+	inherited := append(slices.Clone(settings.now), settings.later...)
+	without := func(all []string) []string {
+		return slices.DeleteFunc(all, func(k string) bool { return slices.Contains(inherited, k) })
+	}
+	for heading, k := range map[string]keys{
+		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
+		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
+		"nics": keysOf(nicFields),
+	} {
+		now[heading] = without(k.now)
+		later = append(later, without(k.later)...)
+	}
+	now["Settings"] = settings.now
+	return now, append(later, settings.later...)
+}
+
+// TestDocumentedKeys compares keys in both directions, in order.
+func TestDocumentedKeys(t *testing.T) {
+	tables, text := documented(t)
+	got := map[string][]string{}
+	for heading, rows := range tables {
+		for _, r := range rows {
+			got[heading] = append(got[heading], r.key)
+		}
+	}
+	want, later := code()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("docs/inventory.md (+) and the code (-) differ:\n%s", diff)
+	}
+	_, notYet, _ := strings.Cut(text, "## Not yet")
+	for _, k := range later {
+		if !strings.Contains(notYet, "`"+k+"`") {
+			t.Errorf("docs/inventory.md: %s is missing among what comes later", k)
+		}
+	}
+	for _, f := range settingsFields {
+		where := ""
+		for _, s := range []struct {
+			in     scope
+			letter string
+		}{{inDefaults, "D"}, {inNetworks, "N"}, {inProfiles, "P"}, {inHosts, "H"}} {
+			if f.in&s.in != 0 {
+				where += s.letter
+			}
+		}
+		for _, r := range tables["Settings"] {
+			if r.key == f.name && r.where != where {
+				t.Errorf("docs/inventory.md: %s stands in %s, the code says %s", r.key, r.where, where)
+			}
+		}
+	}
+}
+
+// TestDocumentedExamples parses each example in its place.
+func TestDocumentedExamples(t *testing.T) {
+	// entry is a mapping with some keys and those of the example, which replaces one of the same name.
+	entry := func(example string, rest ...string) string {
+		key, _, _ := strings.Cut(example, ":")
+		out := []string{example}
+		for _, r := range rest {
+			if !strings.HasPrefix(r, key+":") {
+				out = append(out, r)
+			}
+		}
+		return "{" + strings.Join(out, ", ") + "}"
+	}
+	network := []string{`interface: eth1`, `prefix: "2001:db8:1::/64"`}
+	places := map[string]func(string) string{
+		"Sections": func(x string) string { return x },
+		"serve":    func(x string) string { return "serve: " + entry(x) },
+		"Settings": func(x string) string { return "defaults: " + entry(x) },
+		"users":    func(x string) string { return "defaults: {users: {a: " + entry(x, `password: "$6$salt$hash"`) + "}}" },
+		"disk":     func(x string) string { return "defaults: {disk: " + entry(x, "serial: S6P1") + "}" },
+		"networks": func(x string) string { return "networks: {rack1: " + entry(x, network...) + "}" },
+		"ra":       func(x string) string { return "networks: {rack1: " + entry("ra: {"+x+"}", network...) + "}" },
+		"profiles": func(x string) string { return "profiles: {debian13: " + entry(x, "script: a.ipxe") + "}" },
+		"hosts": func(x string) string {
+			if strings.HasPrefix(x, "nics:") {
+				return "hosts: {r1n01: {" + x + "}}"
+			}
+			return "hosts: {r1n01: " + entry(x, "mac: 52:54:00:aa:01:01") + "}"
+		},
+		"nics": func(x string) string {
+			return "hosts: {r1n01: {nics: {eth0: " + entry(x, "mac: 52:54:00:aa:01:01") + "}}}"
+		},
+	}
+	tables, _ := documented(t)
+	for _, heading := range slices.Sorted(maps.Keys(tables)) {
+		for _, r := range tables[heading] {
+			text := places[heading](r.example) + "\n"
+			for _, s := range []string{"networks: {rack1: {interface: eth1, prefix: \"2001:db8:1::/64\"}}\n", "profiles: {debian13: {script: a.ipxe}}\n"} {
+				if section, _, _ := strings.Cut(s, ":"); !strings.HasPrefix(text, section+":") {
+					text += s
+				}
+			}
+			if !strings.HasPrefix(r.example, r.key+":") {
+				t.Errorf("%s, %s: the example is of another key: %s", heading, r.key, r.example)
+			}
+			_, faults := Parse("docs", []byte(text))
+			for _, f := range faults {
+				t.Errorf("%s, %s: %s\n%s", heading, r.key, f, text)
+			}
+		}
+	}
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(readDoc(t)), -1) {
+		mustParse(t, block[1])
+	}
+}
+
+func readDoc(t *testing.T) []byte {
+	t.Helper()
+	data, err := os.ReadFile("../../docs/inventory.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestDocumentedFaults looks for each fault among the exact texts of testdata/bad.
+func TestDocumentedFaults(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts strings.Builder
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts.Write(data)
+	}
+	tables, _ := documented(t)
+	for heading, rows := range tables {
+		for _, r := range rows {
+			if !strings.Contains(texts.String(), r.fault) {
+				t.Errorf("%s, %s: no bad inventory gives the fault %q", heading, r.key, r.fault)
+			}
+		}
+	}
+}
+
+// TestDocumentedDefaults compares the defaults of the tables with what is built in.
+func TestDocumentedDefaults(t *testing.T) {
+	tables, _ := documented(t)
+	for heading, builtin := range map[string]any{"Settings": Builtin(), "serve": BuiltinServe(), "ra": BuiltinRA()} {
+		v := reflect.ValueOf(builtin)
+		for _, r := range tables[heading] {
+			i := slices.IndexFunc(slices.Collect(v.Type().Fields()), func(f reflect.StructField) bool { return fold(f.Name) == fold(r.key) })
+			if i < 0 {
+				t.Errorf("%s: no field for %s", heading, r.key)
+				continue
+			}
+			for _, want := range texts(v.Field(i)) {
+				if !strings.Contains(r.def, "`"+want+"`") {
+					t.Errorf("%s, %s: the default is `%s`, the document says %s", heading, r.key, want, r.def)
+				}
+			}
+		}
+	}
+}
+
+// texts writes a built-in value as the document does; none for what is not built in.
+func texts(v reflect.Value) []string {
+	if v.Kind() == reflect.Map {
+		var out []string
+		for _, k := range v.MapKeys() {
+			for _, s := range texts(v.MapIndex(k)) {
+				out = append(out, k.String()+": "+s)
+			}
+		}
+		return out
+	}
+	if v.FieldByName("From").String() == "" {
+		return nil
+	}
+	switch x := v.FieldByName("V").Interface().(type) {
+	case time.Duration:
+		return []string{brief(x)}
+	case netip.AddrPort:
+		return []string{x.String()}
+	default:
+		return []string{fmt.Sprint(x)}
+	}
+}
