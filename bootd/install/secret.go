@@ -71,7 +71,10 @@ func Redeem(v store.View, secret string, scope Scope, host string, now time.Time
 	}
 	g := Grant{ID: id, Token: t, Attempt: a}
 	switch {
-	case !t.Used.IsZero():
+	case !t.Used.IsZero(),
+		// Another script fetch of the same attempt has its own tokens; what was told through those counts.
+		scope == ScopeInstalled && (a.Stage == Installed || a.Stage == Booted),
+		scope == ScopeFirstBoot && a.Stage == Booted:
 		return g, reason.TokenSpent
 	case !now.Before(t.Until):
 		return Grant{}, reason.TokenExpired
