@@ -54,9 +54,10 @@ type Daemon struct {
 	metrics *Metrics
 	watch   *Observer
 	world   *World
-	tmpl    templateHolder
-	links   []*PerLink
-	tasks   []Task
+	// tmpl is the templates in force.
+	tmpl  atomic.Pointer[render.Set]
+	links []*PerLink
+	tasks []Task
 
 	ready   atomic.Bool
 	finalRA atomic.Bool
@@ -111,8 +112,8 @@ func (d *Daemon) open(ctx context.Context) error {
 		return capability("following network links", err)
 	}
 	d.world = NewWorld(inv, kernel, id, d.log, d.now, d.history, d.metrics)
-	d.tmpl.set.Store(templateSet(d.world.Snapshot()))
-	for _, p := range render.Check(d.world.Snapshot(), d.tmpl.set.Load()) {
+	d.tmpl.Store(templateSet(d.world.Snapshot()))
+	for _, p := range render.Check(d.world.Snapshot(), d.tmpl.Load()) {
 		d.warn("template fault", p)
 	}
 	d.tasks = append(d.tasks, kernel, d.world, d.history, &tidy{daemon: d, ready: make(chan struct{})}, &storeWatch{daemon: d, ready: make(chan struct{})})
@@ -179,7 +180,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	t := newHTTPTask("api", l, api.New(api.Config{
 		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Observer: d.watch, Daemon: d,
 		Render: func(host, what string) ([]byte, []string, error) {
-			return explain.Render(d.world.Snapshot(), d.tmpl.set.Load(), host, what)
+			return explain.Render(d.world.Snapshot(), d.tmpl.Load(), host, what)
 		},
 		Now: d.now, Rand: rand.Reader, Log: d.log,
 	}))
@@ -270,7 +271,7 @@ func (d *Daemon) Reload(context.Context) error {
 		d.world.Refuse(err)
 		return err
 	}
-	d.tmpl.set.Store(plan.Templates)
+	d.tmpl.Store(plan.Templates)
 	d.world.Replace(plan.Inventory)
 	d.log.Info("inventory reloaded", "hash", plan.Inventory.Hash, "hosts", len(plan.Snapshot.Hosts), "took", d.now().Sub(began))
 	return nil
@@ -299,14 +300,6 @@ func (d *Daemon) Health() api.Health {
 		}
 	}
 	return h
-}
-
-// templateHolder is the templates in force.
-type templateHolder struct{ set atomic.Pointer[render.Set] }
-
-// Render renders with the templates in force.
-func (h *templateHolder) Render(name string, data render.Data) ([]byte, error) {
-	return h.set.Load().Render(name, data)
 }
 
 // storeWatch tells when the store stops writing.
