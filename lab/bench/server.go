@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -55,7 +56,20 @@ func (b *bench) network(name string) (*lab.Lab, *lab.Node, *lab.Node, error) {
 	}
 	// The clients answer for themselves: the kernel beside them must be mute.
 	mute := cli.Sysctl(map[string]string{"net/ipv6/conf/default/disable_ipv6": "1"})
-	return l, srv, cli, errors.Join(mute, cli.Attach(link, lab.Interface{Name: "eth0", Self: lab.NoAddress}))
+	if err := errors.Join(mute, cli.Attach(link, lab.Interface{Name: "eth0", Self: lab.NoAddress})); err != nil {
+		return nil, nil, nil, err
+	}
+	return l, srv, cli, linkLocal(srv)
+}
+
+// linkLocal waits for the server's link-local address: Kea binds to it once, at its start.
+func linkLocal(srv *lab.Node) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	return lab.WaitFor(ctx, "the server's link-local address", func() bool {
+		addrs, err := srv.Addresses("eth1")
+		return err == nil && slices.ContainsFunc(addrs, func(p netip.Prefix) bool { return p.Addr().IsLinkLocalUnicast() })
+	})
 }
 
 // start runs bootd on an inventory of n hosts and waits until it says READY.
