@@ -92,9 +92,12 @@ func MACFromEUI64(a netip.Addr) (MAC, bool) {
 // UUID is a machine's SMBIOS UUID in RFC 4122 byte order, the order in which people write it.
 type UUID [16]byte
 
-// ParseUUID reads 32 hex digits with or without hyphens.
+// ParseUUID reads 32 hex digits, without hyphens or with those of RFC 4122 section 3.
 func ParseUUID(s string) (UUID, error) {
 	var u UUID
+	if len(s) != 32 && (len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-') {
+		return UUID{}, errUUID
+	}
 	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
 	if err != nil || len(b) != len(u) {
 		return UUID{}, errUUID
@@ -240,13 +243,16 @@ type IAID uint32
 // String is the eight hex digits.
 func (i IAID) String() string { return fmt.Sprintf("%08x", uint32(i)) }
 
+// parseHex reads octets of two hex digits between separators of one kind, or hex digits without any.
 func parseHex(s string) ([]byte, error) {
-	if strings.ContainsAny(s, ":-") {
-		for _, part := range strings.FieldsFunc(s, func(r rune) bool { return r == ':' || r == '-' }) {
+	if i := strings.IndexAny(s, ":-"); i >= 0 {
+		parts := strings.Split(s, s[i:i+1])
+		for _, part := range parts {
 			if len(part) != 2 {
-				return nil, errMAC
+				return nil, hex.ErrLength
 			}
 		}
+		s = strings.Join(parts, "")
 	}
-	return hex.DecodeString(strings.NewReplacer(":", "", "-", "").Replace(s))
+	return hex.DecodeString(s)
 }
