@@ -2,7 +2,9 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -214,6 +216,9 @@ func (w *World) tellProblems(now []site.Problem) {
 // Load reads and parses an inventory. The error of a file with faults is Faults.
 func Load(file string) (*inventory.Inventory, error) {
 	data, err := readBounded(file, maxInventory)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("reading inventory (bootd init writes a first one): %w", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading inventory: %w", err)
 	}

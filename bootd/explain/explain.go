@@ -62,7 +62,7 @@ type Address struct {
 	Network string `json:"network"`
 	// Address is empty while the network has no prefix, or where it is computed and the daemon was not asked.
 	Address string `json:"address,omitempty"`
-	// Lease says how the store has it: bound until when, resting, declined; empty: nobody uses it.
+	// Lease says how the store has it: bound until when, resting, declined, or none; empty: nobody was asked.
 	Lease string `json:"lease,omitempty"`
 }
 
@@ -277,7 +277,10 @@ func (x explainer) card(nic *site.NIC) {
 			x.r.Addresses = append(x.r.Addresses, Address{NIC: nic.Name, MAC: nic.MAC.String(), Network: n.Name})
 		}
 		for _, a := range addrs {
-			text, _ := x.lease(a)
+			text, ok := x.lease(a)
+			if !ok && !x.NoSecret {
+				text = "none"
+			}
 			x.r.Addresses = append(x.r.Addresses, Address{
 				NIC: nic.Name, MAC: nic.MAC.String(), Network: n.Name, Address: a.String(), Lease: text,
 			})

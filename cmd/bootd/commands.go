@@ -102,7 +102,7 @@ func (c command) flagFault(fs *flag.FlagSet, err error) string {
 
 func (c command) help() string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "bootd %s: %s\n\nusage: bootd %s\n", c.name, c.short, strings.TrimSpace(c.name+" "+c.args))
+	fmt.Fprintf(&b, "bootd %s - %s\n\nusage: bootd %s\n", c.name, c.short, strings.TrimSpace(c.name+" "+c.args))
 	fs, _ := c.flags(app{})
 	first := true
 	fs.VisitAll(func(f *flag.Flag) {

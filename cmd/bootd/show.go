@@ -103,6 +103,8 @@ func explainOffline(w where, query string) (explain.Report, error) {
 
 func writeExplanation(w io.Writer, r explain.Report) {
 	switch {
+	case r.Kind == explain.ByHost && r.NIC == "":
+		fmt.Fprintf(w, "host %s\n", r.Host)
 	case r.Host != "" && r.NIC != "":
 		fmt.Fprintf(w, "%s is %s, card %s (known by %s)\n", r.Query, r.Host, r.NIC, r.Rule)
 	case r.Host != "":
@@ -117,7 +119,11 @@ func writeExplanation(w io.Writer, r explain.Report) {
 	}
 	section(w, "addresses", len(r.Addresses), func(t io.Writer) {
 		for _, x := range r.Addresses {
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", x.Network, x.NIC, x.MAC, or(x.Address, "-"), or(x.Lease, "no lease"))
+			text := x.Lease
+			if text != "" {
+				text = "lease: " + text
+			}
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", x.Network, x.NIC, x.MAC, or(x.Address, "-"), text)
 		}
 	})
 	section(w, "boot file", len(r.Boot), func(t io.Writer) {
