@@ -144,19 +144,20 @@ func (n *Node) AddAddress(ifname string, p netip.Prefix) error {
 	return nil
 }
 
-// Uplink gives the node a dead-end interface with a default route behind it: a
-// machine that believes it can forward to the rest of the world. Packets sent
-// there end there.
+// Uplink gives the node an interface with a default route behind it, and lets it
+// forward: a machine that believes it can reach the rest of the world. Nobody is
+// at the other end of the cable.
 func (n *Node) Uplink(ifname string, addr netip.Prefix) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = ifname
-	if err := n.ns.nl.LinkAdd(&netlink.Dummy{LinkAttrs: attrs}); err != nil {
+	attrs.Name = n.peerName(ifname)
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: ifname, PeerNamespace: netlink.NsFd(n.ns.handle)}
+	if err := n.lab.links.nl.LinkAdd(veth); err != nil {
 		return fmt.Errorf("making uplink %s of %s: %w", ifname, n.Name, err)
 	}
-	if err := n.ns.setUp(ifname); err != nil {
+	if err := n.lab.links.setUp(attrs.Name); err != nil {
 		return err
 	}
-	if err := n.AddAddress(ifname, addr); err != nil {
+	if err := n.configure(Interface{Name: ifname, Addr: []netip.Prefix{addr}}); err != nil {
 		return err
 	}
 	link, err := n.ns.nl.LinkByName(ifname)
