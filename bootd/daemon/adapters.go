@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"crypto/rand"
 	"errors"
 	"net/netip"
 
 	"bootd.internal/bootd/decide/who"
 	"bootd.internal/bootd/dhcp6"
 	"bootd.internal/bootd/files"
+	httpd "bootd.internal/bootd/http"
 	"bootd.internal/bootd/netif"
 	"bootd.internal/bootd/ra"
 	"bootd.internal/bootd/site"
@@ -28,7 +30,16 @@ func (d *Daemon) openAdapters() error {
 		return err
 	}
 	d.onClose(dir.Close)
-	errs := []error{d.openDHCP(neighbours), d.openTFTP(dir, neighbours)}
+	web, err := httpd.New(httpd.Config{
+		Snapshot: d.world.Snapshot, Store: d.store, Observer: d.watch, Neighbours: neighbours, Render: d.tmpl.Load, Files: dir,
+		Now: d.now, Rand: rand.Reader, Port: snap.HTTPPort,
+	})
+	if err == nil {
+		d.tasks = append(d.tasks, web)
+	}
+	errs := []error{
+		port{"tcp", snap.HTTPPort, "HTTP"}.explain("/proc", err), d.openDHCP(neighbours), d.openTFTP(dir, neighbours, web),
+	}
 	d.perLink("neighbours", func(l site.Link) (Task, error) { return neighbours.Listen(l) })
 	d.perLink("ra", func(l site.Link) (Task, error) {
 		return ra.New(ra.Config{
@@ -54,10 +65,15 @@ func (d *Daemon) openDHCP(n *netif.Neighbours) error {
 	return nil
 }
 
-func (d *Daemon) openTFTP(dir *files.Dir, n *netif.Neighbours) error {
-	s, err := tftp.New(tftp.Config{
+// openTFTP gives iPXE over TFTP the same autoexec.ipxe as over HTTP.
+func (d *Daemon) openTFTP(dir *files.Dir, n *netif.Neighbours, web *httpd.Server) error {
+	cfg := tftp.Config{
 		Snapshot: d.world.Snapshot, Observer: d.watch, Now: d.now, Files: dir, Who: func(at site.Arrival) string { return d.who(n, at) },
-	})
+	}
+	if web != nil {
+		cfg.Virtual = web.Virtual
+	}
+	s, err := tftp.New(cfg)
 	if err != nil {
 		return port{"udp", tftp.Port, "TFTP"}.explain("/proc", err)
 	}
