@@ -91,12 +91,17 @@ func rackWire(t *testing.T) (ns *netiftest.Namespace, eth1 site.Link) {
 	return ns, eth1
 }
 
-func startTask(t *testing.T, eth1 site.Link, final bool) (stop func()) {
+func snapshotOn(t *testing.T, eth1 site.Link) *site.Snapshot {
 	t.Helper()
 	f := sitetest.Facts(eth1)
 	f.Links[0].Addrs = []netip.Prefix{netip.MustParsePrefix("2001:db8:1::1/64")}
 	f.Forwarding, f.DefaultRoute = true, true
-	snap := sitetest.Snapshot(t, insisting(), f)
+	return sitetest.Snapshot(t, insisting(), f)
+}
+
+func startTask(t *testing.T, eth1 site.Link, final bool) (stop func()) {
+	t.Helper()
+	snap := snapshotOn(t, eth1)
 	task, err := New(Config{
 		Snapshot: func() *site.Snapshot { return snap }, Observer: discard{}, Final: func() bool { return final },
 	}, eth1)
@@ -189,5 +194,28 @@ func TestKernelUnspecifiedSource(t *testing.T) {
 			t.Errorf("answered to %v, want %v", dst, allNodes())
 		}
 		return
+	}
+}
+
+// A link that goes down ends the task with an error that says so; what follows links starts another when it comes back.
+func TestKernelLinkDown(t *testing.T) {
+	_, eth1 := rackWire(t)
+	snap := snapshotOn(t, eth1)
+	task, err := New(Config{Snapshot: func() *site.Snapshot { return snap }, Observer: discard{}}, eth1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- task.Run(t.Context()) }()
+	<-task.Ready()
+	here(t)(func() error {
+		l, err := netlink.LinkByName("eth1")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetDown(l)
+	})
+	if err := <-done; err == nil || err.Error() != "reading router discovery on eth1: network is down" {
+		t.Errorf("Run: %v", err)
 	}
 }
