@@ -106,7 +106,15 @@ func replay(t *testing.T, messages []captured, own netip.Addr) string {
 		}
 	}
 	for k, v := range engine.Scan(store.TableLease, "") {
-		fmt.Fprintf(&out, "%s %s\n", k, v)
+		b, err := lease.Decode(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&out, "%s %s\n", k, text)
 	}
 	return out.String()
 }

@@ -1,0 +1,414 @@
+package dhcp6
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"bootd.internal/bootd/decide/address"
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/netif/netiftest"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/site/sitetest"
+	"bootd.internal/bootd/store"
+	"bootd.internal/bootd/store/memory"
+	"bootd.internal/bootd/timeline"
+)
+
+func TestMain(m *testing.M) { netiftest.Main(m) }
+
+// recorder is an Observer that a test can wait on.
+type recorder chan timeline.Observation
+
+func (r recorder) Observe(o timeline.Observation) { r <- o }
+
+// next is the newest observation, without what changes from run to run.
+func (r recorder) next(t testing.TB) timeline.Observation {
+	t.Helper()
+	select {
+	case o := <-r:
+		return o
+	case <-time.After(10 * time.Second):
+		t.Fatal("no observation within ten seconds")
+		return timeline.Observation{}
+	}
+}
+
+// start runs a server on a port of loopback, on which rack1 is served.
+func start(t testing.TB, s store.Store, change func(*Config)) (net.Conn, recorder, *site.Snapshot) {
+	t.Helper()
+	netiftest.Kernel(t)
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "networks:\n  rack1: {interface: lo, prefix: \"2001:db8::/64\"}\nhosts:\n  node0: {mac: \"52:54:00:00:01:00\", address: \"::100\"}\n"
+	snap := sitetest.Snapshot(t, text, sitetest.Facts(sitetest.Link(t, lo.Index, "lo", "2001:db8::1/64")))
+	seen := make(recorder, 4096)
+	cfg := Config{
+		Snapshot: func() *site.Snapshot { return snap }, Store: s, Observer: seen, Neighbours: netiftest.Neighbours{},
+		Now: sitetest.Now,
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	server, err := listen(cfg, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, server)
+	client, err := net.Dial("udp6", fmt.Sprintf("[::1]:%d", server.conn.LocalAddr().(*net.UDPAddr).Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	if err := client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return client, seen, snap
+}
+
+// task is what the daemon runs.
+type task interface {
+	Run(context.Context) error
+	Ready() <-chan struct{}
+	fmt.Stringer
+}
+
+// run runs a task until the test ends, or until the function is called.
+func run(t testing.TB, k task) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- k.Run(ctx) }()
+	<-k.Ready()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", k, err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// ask sends one message and waits for the answer.
+func ask(t testing.TB, c net.Conn, b []byte) []byte {
+	t.Helper()
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	in := make([]byte, 4096)
+	n, err := c.Read(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return in[:n]
+}
+
+func node0() ident.DUID { return ident.NewDUIDLL(ident.MAC{0x52, 0x54, 0, 0, 1, 0}) }
+
+func TestSocket(t *testing.T) {
+	client, seen, snap := start(t, memory.New(), nil)
+	want := func(m address.Msg, r reason.Reason, events ...timeline.Kind) {
+		t.Helper()
+		o := seen.next(t)
+		var kinds []timeline.Kind
+		for _, e := range o.Events {
+			kinds = append(kinds, e.Kind)
+		}
+		expect := timeline.Observation{
+			Adapter: "dhcp6", Message: m.String(), Peer: fmt.Sprintf("%q", client.LocalAddr()),
+			Outcome: reason.Outcome{Reason: r, Host: "node0", Network: "rack1", Rule: "duid-mac"},
+		}
+		if diff := cmp.Diff(expect, o, cmpopts.IgnoreFields(timeline.Observation{}, "Events")); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(events, kinds); diff != "" {
+			t.Error(diff)
+		}
+	}
+	q := address.Request{Msg: address.Solicit, Client: node0(), IAs: []address.IA{{Kind: address.IANA, IAID: 7}}}
+	advertise := ask(t, client, encodeRequest(packet{xid: [3]byte{1, 2, 3}, req: q}))
+	if advertise[0] != byte(address.Advertise) {
+		t.Errorf("the answer to a Solicit is of type %d", advertise[0])
+	}
+	want(address.Solicit, reason.Answered, timeline.DHCPSolicit)
+
+	q.Msg, q.Server = address.RequestMsg, snap.ServerDUID
+	request := encodeRequest(packet{xid: [3]byte{1, 2, 4}, req: q})
+	first := ask(t, client, request)
+	want(address.RequestMsg, reason.Changed, timeline.DHCPLease)
+	again := ask(t, client, request)
+	want(address.RequestMsg, reason.Retransmit)
+	if diff := cmp.Diff(first, again); diff != "" {
+		t.Errorf("a retransmit is answered otherwise: %s", diff)
+	}
+}
+
+// TestSocketRejects sends what no decision is asked for, and looks at what the observer hears.
+func TestSocketRejects(t *testing.T) {
+	client, seen, _ := start(t, memory.New(), nil)
+	stranger := address.Request{Msg: address.Solicit, Client: ident.NewDUIDLL(ident.MAC{2, 0, 0, 0, 0, 9})}
+	for _, c := range []struct {
+		name    string
+		b       []byte
+		message string
+		want    reason.Outcome
+	}{
+		{"60 KB", make([]byte, 60000), "unknown", reason.Outcome{Reason: reason.Oversized}},
+		{"empty", nil, "unknown", reason.Outcome{Reason: reason.Malformed}},
+		{"stranger", encodeRequest(packet{req: stranger}), "Solicit", reason.Outcome{Reason: reason.UnknownHost, Network: "rack1"}},
+	} {
+		if _, err := client.Write(c.b); err != nil {
+			t.Fatal(err)
+		}
+		o := seen.next(t)
+		if o.Message != c.message || o.Outcome != c.want || o.Err != nil {
+			t.Errorf("%s: observed %+v", c.name, o)
+		}
+	}
+}
+
+// faulty is a store whose transactions fail.
+type faulty struct {
+	*memory.Engine
+	err error
+}
+
+func (f faulty) Update(_ context.Context, fn func(store.View) []store.Op) error {
+	f.Read(func(v store.View) { fn(v) })
+	return f.err
+}
+
+func TestStoreFaults(t *testing.T) {
+	request := func(snap *site.Snapshot) address.Request {
+		return address.Request{
+			Msg: address.RequestMsg, Client: node0(), Server: snap.ServerDUID, IAs: []address.IA{{Kind: address.IANA, IAID: 7}},
+			At: site.Arrival{Link: "lo"},
+		}
+	}
+	broken := errors.New("broken")
+	for _, c := range []struct {
+		name     string
+		err      error
+		msg      address.Msg
+		want     reason.Reason
+		answered bool
+	}{
+		{"a commit that may have happened is silent", store.ErrUnknown, address.RequestMsg, reason.StoreUnknown, false},
+		{"a reserved address is answered from a read-only store", store.ErrReadOnly, address.RequestMsg, reason.Answered, true},
+		{"a Release cannot be kept by a read-only store", store.ErrReadOnly, address.Release, reason.StoreReadOnly, false},
+		{"any other fault is silent", broken, address.RequestMsg, reason.StoreUnknown, false},
+	} {
+		engine := memory.New()
+		client, seen, snap := start(t, faulty{engine, c.err}, nil)
+		q := request(snap)
+		q.IAs[0].Addrs = []netip.Addr{netip.MustParseAddr("2001:db8::100")}
+		if c.msg == address.Release {
+			q := q
+			q.Evidence = nil
+			seed(t, engine, snap, q)
+		}
+		q.Msg = c.msg
+		if _, err := client.Write(encodeRequest(packet{req: q})); err != nil {
+			t.Fatal(err)
+		}
+		o := seen.next(t)
+		if o.Outcome.Reason != c.want || errors.Is(o.Err, broken) != (c.err == broken) {
+			t.Errorf("%s: observed %+v", c.name, o)
+		}
+		if c.answered {
+			if _, err := client.Read(make([]byte, 2000)); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+		}
+	}
+}
+
+// seed writes the lease that a Request gets.
+func seed(t testing.TB, s store.Store, snap *site.Snapshot, q address.Request) {
+	t.Helper()
+	q.Evidence = append(q.Evidence, evidenceOf(q.Client)...)
+	err := s.Update(t.Context(), func(v store.View) []store.Op {
+		d := address.Decide(snap, v, q, sitetest.Now())
+		if d.Reply == nil {
+			t.Fatalf("seeding: %+v", d.Outcome)
+		}
+		return d.Ops
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPanic: a packet that meets a bug costs an observation, not the daemon.
+func TestPanic(t *testing.T) {
+	client, seen, _ := start(t, memory.New(), func(c *Config) {
+		c.Neighbours = netiftest.Neighbours{MACFunc: func(int, netip.Addr) (ident.MAC, bool) { panic("boom") }}
+	})
+	for range 2 {
+		if _, err := client.Write(encodeRequest(packet{req: address.Request{Msg: address.Solicit, Client: node0()}})); err != nil {
+			t.Fatal(err)
+		}
+		if o := seen.next(t); o.Err == nil || o.Outcome.Reason != reason.Malformed {
+			t.Errorf("observed %+v", o)
+		}
+	}
+}
+
+// TestOverload fills the queue behind a worker that waits.
+func TestOverload(t *testing.T) {
+	entered, gate := make(chan struct{}), make(chan struct{})
+	client, seen, _ := start(t, memory.New(), func(c *Config) {
+		c.Workers, c.Queue = 1, 1
+		c.Neighbours = netiftest.Neighbours{MACFunc: func(int, netip.Addr) (ident.MAC, bool) {
+			entered <- struct{}{}
+			<-gate
+			return ident.MAC{}, false
+		}}
+	})
+	b := encodeRequest(packet{req: address.Request{Msg: address.Solicit, Client: node0()}})
+	write := func() {
+		if _, err := client.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	<-entered // one is decided, one will wait, the third is too many
+	write()
+	write()
+	if o := seen.next(t); o.Outcome.Reason != reason.Overload {
+		t.Errorf("observed %+v", o)
+	}
+	close(gate)
+	<-entered
+	for range 2 {
+		if o := seen.next(t); o.Outcome.Reason != reason.Answered {
+			t.Errorf("observed %+v", o)
+		}
+	}
+}
+
+// TestLink hears a multicast on a link that it joined and answers from its link-local address to the client's port, and
+// hears nothing on a link that it left.
+func TestLink(t *testing.T) {
+	netiftest.Kernel(t)
+	netiftest.Sysctl(t, "default/accept_dad", "0")
+	ns := netiftest.NewNamespace(t)
+	ns.Sysctl("default/accept_dad", "0")
+	ns.Veth("rack1", "nic0")
+	here, err := wire("rack1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var there int
+	ns.Do(func() (err error) {
+		there, err = wire("nic0", net.ParseIP("fe80::b"))
+		return err
+	})
+	if _, err := wire("rack1", net.ParseIP("fe80::a")); err != nil {
+		t.Fatal(err)
+	}
+	snap := sitetest.Snapshot(t, "networks:\n  rack1: {interface: rack1, prefix: \"2001:db8::/64\"}\nhosts:\n  node0: {mac: \"52:54:00:00:01:00\", address: \"::100\"}\n",
+		sitetest.Facts(sitetest.Link(t, here, "rack1", "2001:db8::1/64")))
+	seen := make(recorder, 4096)
+	server, err := New(Config{
+		Snapshot: func() *site.Snapshot { return snap }, Store: memory.New(), Observer: seen,
+		Neighbours: netiftest.Neighbours{}, Now: sitetest.Now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, server)
+	leave := run(t, server.Link(*snap.Networks[0].Link))
+
+	var client *net.UDPConn
+	ns.Do(func() (err error) {
+		client, err = net.ListenUDP("udp6", &net.UDPAddr{Port: 10546})
+		return err
+	})
+	t.Cleanup(func() { client.Close() })
+	solicit := encodeRequest(packet{req: address.Request{Msg: address.Solicit, Client: node0(), IAs: []address.IA{{Kind: address.IANA}}}})
+	send := func(b []byte, to string) {
+		ns.Do(func() error {
+			_, err := client.WriteToUDP(b, &net.UDPAddr{IP: net.ParseIP(to), Port: serverPort, Zone: fmt.Sprint(there)})
+			return err
+		})
+	}
+	in := make([]byte, 2000)
+	var from netip.AddrPort
+	for deadline := time.Now().Add(4 * time.Second); ; { // as a client does: the first ones may meet a link without carrier
+		send(solicit, "ff02::1:2")
+		if err := client.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		if _, from, err = client.ReadFromUDPAddrPort(in); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no answer: %v; observed %+v", err, seen.next(t))
+		}
+	}
+	if !from.Addr().IsLinkLocalUnicast() || from.Port() != serverPort || in[0] != byte(address.Advertise) {
+		t.Errorf("a message of type %d came from %s", in[0], from)
+	}
+
+	leave()
+	again := run(t, server.Link(*snap.Networks[0].Link)) // a link may come back
+	again()
+	send([]byte{255}, "fe80::a")
+	for seen.next(t).Outcome.Reason != reason.Malformed { // what was heard before it left
+	}
+	send(solicit, "ff02::1:2")
+	send([]byte{255}, "fe80::a") // one wire keeps its frames in order
+	if o := seen.next(t); o.Outcome.Reason != reason.Malformed {
+		t.Errorf("a link that was left is still heard: %+v", o)
+	}
+}
+
+// wire sets an interface up and gives it an address that is usable at once.
+func wire(name string, a net.IP) (index int, err error) {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return 0, err
+	}
+	if name == "nic0" { // node0's card
+		if err := netlink.LinkSetHardwareAddr(l, net.HardwareAddr{0x52, 0x54, 0, 0, 1, 0}); err != nil {
+			return 0, err
+		}
+	}
+	if err := netlink.LinkSetUp(l); err != nil || a == nil {
+		return l.Attrs().Index, err
+	}
+	return l.Attrs().Index, netlink.AddrAdd(l, &netlink.Addr{
+		IPNet: &net.IPNet{IP: a, Mask: net.CIDRMask(64, 128)}, Flags: unix.IFA_F_NODAD,
+	})
+}
+
+// TestPortInUse: two servers on one machine are a mistake that New reports.
+func TestPortInUse(t *testing.T) {
+	netiftest.Kernel(t)
+	a, err := listen(Config{}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.conn.Close()
+	port := a.conn.LocalAddr().(*net.UDPAddr).Port
+	_, err = listen(Config{}, port)
+	want := fmt.Sprintf("opening DHCPv6 socket: listen udp6 [::]:%d: bind: address already in use", port)
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
