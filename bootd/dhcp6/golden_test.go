@@ -3,6 +3,7 @@ package dhcp6
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -15,6 +16,7 @@ import (
 
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/decide/who"
+	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/site/sitetest"
 	"bootd.internal/bootd/store"

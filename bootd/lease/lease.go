@@ -5,7 +5,6 @@
 package lease
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 	"time"
@@ -88,22 +87,4 @@ func Prefix(k store.Key) (netip.Prefix, error) {
 		return netip.Prefix{}, fmt.Errorf("reading lease key %s: not a prefix", k)
 	}
 	return p, nil
-}
-
-// Decode reads a record that Encode wrote.
-func Decode(b []byte) (Binding, error) {
-	var v Binding
-	if err := json.Unmarshal(b, &v); err != nil {
-		return Binding{}, fmt.Errorf("decoding binding: %w", err)
-	}
-	return v, nil
-}
-
-// Encode gives the binding's record.
-func (b Binding) Encode() []byte {
-	out, err := json.Marshal(b)
-	if err != nil { // every field marshals
-		panic(err)
-	}
-	return out
 }
