@@ -235,12 +235,12 @@ func rack(n int) []byte {
 	return []byte(b.String())
 }
 
-// TestManyHosts has a bound that a busy machine keeps; the benchmark says how far below it is.
+// TestManyHosts has a bound that a busy machine keeps even with the race detector; the benchmark has the figure.
 func TestManyHosts(t *testing.T) {
 	data := rack(10_000)
 	start := time.Now()
 	inv, faults := Parse("inventory.yaml", data)
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("10,000 hosts took %s", took)
 	}
 	if len(faults) > 0 || len(inv.Hosts) != 10_000 {

@@ -158,12 +158,13 @@ func rack(n int) string {
 	return b.String()
 }
 
-// TestManyHosts has hosts that may appear on any of six networks, the most work there is.
+// TestManyHosts has hosts that may appear on any of six networks, the most work there is. Its bound is for a busy machine and
+// the race detector; the benchmark has the figure.
 func TestManyHosts(t *testing.T) {
 	inv := sitetest.Inventory(t, rack(10_000))
 	start := time.Now()
 	s, _ := site.Resolve(inv, sitetest.Facts(), nil, sitetest.Now())
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took > 10*time.Second {
 		t.Errorf("resolving 10,000 hosts took %s", took)
 	}
 	if len(s.Hosts) != 10_000 || len(s.Hosts[9_999].NICs[0].Addresses("rack6")) != 1 {
