@@ -61,7 +61,11 @@ type Daemon struct {
 
 	ready   atomic.Bool
 	finalRA atomic.Bool
-	cancel  context.CancelFunc
+	// reloaded: the inventory of the start is no longer served.
+	reloaded atomic.Bool
+	cancel   context.CancelFunc
+	// faults are those of templates, found at the start; a reload accepts none.
+	faults []site.Problem
 	// closers undo the start, last first.
 	closers []func() error
 }
@@ -115,6 +119,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.tmpl.Store(templateSet(d.world.Snapshot()))
 	for _, p := range render.Check(d.world.Snapshot(), d.tmpl.Load()) {
 		d.warn("template fault", p)
+		d.faults = append(d.faults, site.Problem{Msg: p.Error()})
 	}
 	d.tasks = append(d.tasks, kernel, d.world, d.history, &tidy{daemon: d, ready: make(chan struct{})}, &storeWatch{daemon: d, ready: make(chan struct{})})
 	if err := d.openAdapters(); err != nil {
@@ -273,6 +278,7 @@ func (d *Daemon) Reload(context.Context) error {
 	}
 	d.tmpl.Store(plan.Templates)
 	d.world.Replace(plan.Inventory)
+	d.reloaded.Store(true)
 	d.log.Info("inventory reloaded", "hash", plan.Inventory.Hash, "hosts", len(plan.Snapshot.Hosts), "took", d.now().Sub(began))
 	return nil
 }
@@ -291,7 +297,7 @@ func (f checkError) Error() string {
 // Health tells the API.
 func (d *Daemon) Health() api.Health {
 	h := api.Health{
-		Ready: d.ready.Load(), Version: d.cfg.Version, Started: d.cfg.Started, Problems: d.world.Problems(),
+		Ready: d.ready.Load(), Version: d.cfg.Version, Started: d.cfg.Started, Problems: d.problems(),
 		Refused: d.world.Stale(), Store: d.store.Err(), Tasks: []api.TaskStatus{},
 	}
 	for _, l := range d.links {
@@ -300,6 +306,14 @@ func (d *Daemon) Health() api.Health {
 		}
 	}
 	return h
+}
+
+// problems are those of the site, and template faults while the templates of the start are in force.
+func (d *Daemon) problems() []site.Problem {
+	if d.reloaded.Load() {
+		return d.world.Problems()
+	}
+	return append(d.world.Problems(), d.faults...)
 }
 
 // storeWatch tells when the store stops writing.

@@ -105,7 +105,7 @@ const profileHint = `
 #   debian13:
 #     kernel: debian13/linux
 #     initrd: [debian13/initrd.gz]
-#     script: ipxe/install.ipxe
+#     script: ipxe/debian.ipxe
 #     answers: preseed/debian13.cfg
 #     vars: {mirror: "http://mirror.example.net/debian"}
 `

@@ -168,7 +168,11 @@ func drawStatus(s api.Status, colour bool) []byte {
 		fmt.Fprintf(&b, "! store: %s\n", s.Store)
 	}
 	if s.Inventory.Refused != "" {
-		fmt.Fprintf(&b, "! the inventory on disk is not served: %s\n", s.Inventory.Refused)
+		first, rest, more := strings.Cut(s.Inventory.Refused, "\n")
+		if more {
+			first += fmt.Sprintf(" (and %s: bootd check)", count(strings.Count(rest, "\n")+1, "more fault"))
+		}
+		fmt.Fprintf(&b, "! the inventory on disk is not served: %s\n", first)
 	}
 	b.WriteByte('\n')
 	table(&b, "HOST\tPHASE\tFOR\tADDRESS\tARMED\tLAST EVENT", func(t io.Writer) {

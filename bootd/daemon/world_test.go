@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/netif"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/site/sitetest"
+	"bootd.internal/bootd/timeline"
+)
+
+// fakeKernel is a machine whose links a test sets.
+type fakeKernel struct {
+	mu    sync.Mutex
+	state netif.State
+	ch    chan struct{}
+}
+
+func (k *fakeKernel) State() netif.State {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.state
+}
+
+func (k *fakeKernel) Changed(context.Context) <-chan struct{} { return k.ch }
+
+func (k *fakeKernel) set(links ...site.Link) {
+	k.mu.Lock()
+	k.state.Links = links
+	k.mu.Unlock()
+	k.ch <- struct{}{}
+}
+
+type kinds struct {
+	mu sync.Mutex
+	ks []string
+}
+
+func (r *kinds) Record(events ...timeline.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range events {
+		r.ks = append(r.ks, string(e.Kind)+" "+e.Network+" "+e.Addr)
+	}
+}
+
+func (r *kinds) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := r.ks
+	r.ks = nil
+	return out
+}
+
+func TestWorldFollowsTheKernel(t *testing.T) {
+	k, rec, m := &fakeKernel{ch: make(chan struct{})}, &kinds{}, NewMetrics("v1", noon)
+	id := Identity{DUID: ident.NewDUIDLL(ident.MAC{2}), Secret: [32]byte{7}}
+	w := NewWorld(sitetest.Inventory(t, sitetest.Small()), k, id, slog.New(slog.DiscardHandler), sitetest.Now, rec, m)
+	ctx, cancel := context.WithCancel(t.Context())
+	changed := w.Changed(ctx)
+	done := make(chan error)
+	go func() { done <- w.Run(ctx) }()
+	<-w.Ready()
+	<-changed
+	first := w.Snapshot()
+	if first.ServerDUID != id.DUID || first.Secret != id.Secret || len(first.Hosts) != 4 {
+		t.Errorf("snapshot %+v", first)
+	}
+	if got := w.Links(); len(got) != 0 {
+		t.Errorf("links of a machine without any: %v", got)
+	}
+	if got := w.Problems(); len(got) != 1 || got[0].Network != "rack1" {
+		t.Errorf("problems %+v", got)
+	}
+
+	k.set(sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64"), sitetest.Link(t, 3, "eth9"))
+	<-changed
+	if got := w.Links(); len(got) != 1 || got[0].Name != "eth1" {
+		t.Errorf("links %v, want eth1 only", got)
+	}
+	if got := w.Problems(); len(got) != 0 {
+		t.Errorf("problems %+v", got)
+	}
+	if len(first.Networks) != 1 || first.Networks[0].Link != nil {
+		t.Error("the old snapshot changed")
+	}
+	k.set(sitetest.Link(t, 2, "eth1", "2001:db8:1::2/64"))
+	<-changed
+	k.set()
+	<-changed
+	want := []string{"link-up rack1 2001:db8:1::1", "link-up rack1 2001:db8:1::2", "link-down rack1 "}
+	if d := cmp.Diff(want, rec.take()); d != "" {
+		t.Errorf("events: -want +got:\n%s", d)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if _, open := <-changed; open {
+		t.Error("the channel of changes is not closed at the end")
+	}
+}
+
+func TestWorldKeepsWhatItServesOnARefusal(t *testing.T) {
+	k, rec, m := &fakeKernel{}, &kinds{}, NewMetrics("v1", noon)
+	w := NewWorld(sitetest.Inventory(t, sitetest.Small()), k, Identity{}, slog.New(slog.DiscardHandler), sitetest.Now, rec, m)
+	before := w.Snapshot()
+	w.Refuse(errors.New("inventory.yaml:3:1: hosts: broken\nsecond line"))
+	if w.Snapshot() != before || w.Stale() == nil || m.gauges[gaugeStale] != 1 {
+		t.Errorf("stale %v, gauge %v", w.Stale(), m.gauges[gaugeStale])
+	}
+	if d := cmp.Diff([]string{"warning  "}, rec.take()); d != "" {
+		t.Errorf("events: -want +got:\n%s", d)
+	}
+	w.Replace(sitetest.Inventory(t, sitetest.Small()+"  r1n09: 52:54:00:aa:01:09\n"))
+	if len(w.Snapshot().Hosts) != 5 || w.Stale() != nil || m.gauges[gaugeStale] != 0 || m.gauges[gaugeHosts] != 5 {
+		t.Errorf("%d hosts, stale %v, gauges %v", len(w.Snapshot().Hosts), w.Stale(), m.gauges)
+	}
+}
