@@ -120,6 +120,9 @@ func (c *checker) suffix(r *reserved, t taken) {
 		if !c.fits(t, c.networks[t.network]) {
 			return
 		}
+	} else if !c.fitsSome(t.addr.V) {
+		c.badAt(t.addr.Pos, "the suffix %s does not fit into any network's prefix", t.addr.V)
+		return
 	} else if Unusable(netip.PrefixFrom(netip.IPv6Unspecified(), 64), t.addr.V) != "" {
 		c.badAt(t.addr.Pos, "%s is reserved (RFC 5453): no machine may have it", t.addr.V)
 		return
@@ -146,6 +149,14 @@ func (c *checker) fits(t taken, n *Network) bool {
 		}
 	}
 	return true
+}
+
+// fitsSome reports whether the widest prefix has room for a suffix.
+func (c *checker) fitsSome(suffix netip.Addr) bool {
+	if len(c.incomplete) > 0 || len(c.ranges) == 0 {
+		return true // the networks have faults of their own
+	}
+	return HostBits(c.widest, suffix) == suffix
 }
 
 func (c *checker) twice(t, first taken) {

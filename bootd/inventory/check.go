@@ -41,6 +41,8 @@ type checker struct {
 	profiles map[string]*Profile
 	// ranges are the prefixes of all networks in order of address.
 	ranges []prefixOf
+	// widest is the prefix with the most room.
+	widest netip.Prefix
 }
 
 type prefixOf struct {
@@ -127,6 +129,9 @@ func (c *checker) overlaps() {
 	for i := range c.inv.Networks {
 		for _, p := range c.inv.Networks[i].Prefixes {
 			c.ranges = append(c.ranges, prefixOf{p, &c.inv.Networks[i]})
+			if !c.widest.IsValid() || p.V.Bits() < c.widest.Bits() {
+				c.widest = p.V
+			}
 		}
 	}
 	slices.SortStableFunc(c.ranges, func(a, b prefixOf) int {

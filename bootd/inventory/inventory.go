@@ -90,11 +90,12 @@ type Settings struct {
 	Domain  Value[string] // default "internal"
 	Profile Value[string] // not in profiles
 	Unknown Value[string] // not in profiles and hosts; ignore (pool and discover come later)
+	// Nameservers, Search and the lifetimes are of a link: they stand in defaults and networks only.
 	// Nameservers are told to clients; default: bootd itself.
 	Nameservers Value[[]netip.Addr]
-	Search      Value[[]string]
+	Search      Value[[]string] // default: the domain
 	NTP         Value[[]string]
-	// Lifetimes of leases and advertised prefixes.
+	// Lifetimes of leases and advertised prefixes, default 12h and 24h.
 	Preferred, Valid Value[time.Duration]
 
 	Locale   Value[string] // default C.UTF-8
@@ -156,7 +157,7 @@ type Network struct {
 	Settings
 }
 
-// RA is the key `ra:` of a network (RFC 4861 section 6.2.1 and RFC 8106). Unset values take site's defaults.
+// RA is the key `ra:` of a network (RFC 4861 section 6.2.1 and RFC 8106). Unset values take those of BuiltinRA.
 type RA struct {
 	Managed, Other, Autonomous, OnLink Value[bool]
 	MinInterval, MaxInterval, Lifetime Value[time.Duration]

@@ -80,9 +80,10 @@ type Network struct {
 	// Nameservers are what clients are told: the inventory's, else Own.
 	Nameservers []netip.Addr
 	Domain      string
-	Search      []string
-	NTP         []string
-	Unknown     string
+	// Search is the inventory's, else Domain.
+	Search  []string
+	NTP     []string
+	Unknown string
 	// Preferred and Valid are the lifetimes of leases; T1 and T2 are 0.5 and 0.8 of Preferred.
 	Preferred, Valid time.Duration
 	// RouterSelf: we send RAs.
