@@ -1,0 +1,150 @@
+// Package dns answers for the names of the inventory and forwards everything else (RFC 1035, 2308, 6891, 7766, 8482, 9520),
+// over UDP and TCP, on links that a network names and for their addresses alone.
+//
+// The codec is miekg/dns. Its server is not used: it starts a goroutine for each query without limit and does not tell on
+// which interface one came in. Here four workers read UDP, what has to wait for an upstream is counted and bounded, and the
+// questions of clients are parsed by query.go, which does less and therefore cannot stall.
+//
+// The package never resolves by itself, never validates DNSSEC (it passes DO, CD and AD on), and never keeps a local name:
+// a new snapshot is served at once.
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"bootd.internal/bootd/ingress"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/timeline"
+	"golang.org/x/sync/errgroup"
+)
+
+// Port is DNS's.
+const Port = 53
+
+const (
+	// workers read queries; none of them ever waits for an upstream.
+	workers = 4
+	// maxFlights, maxWaiting and maxPerPeer bound what waits for upstreams: questions, clients' queries, and those of one
+	// client.
+	maxFlights = 512
+	maxWaiting = 4096
+	maxPerPeer = 128
+	// cacheItems and cacheOctets bound the cache.
+	cacheItems  = 10_000
+	cacheOctets = 8 << 20
+)
+
+// Observer learns of every query, once.
+type Observer interface{ Observe(timeline.Observation) }
+
+// Config is what a Server needs. All but Listen is required.
+type Config struct {
+	Snapshot func() *site.Snapshot
+	Observer Observer
+	Now      func() time.Time
+	// Listen is where to listen, UDP and TCP, default [::]:53.
+	Listen netip.AddrPort
+}
+
+// Server is the DNS server, a daemon.Task.
+type Server struct {
+	cfg   Config
+	udp   *ingress.Conn
+	tcp   *net.TCPListener
+	ready chan struct{}
+
+	cache     *cache
+	forwarder *forwarder
+	upstreams *upstreams
+	conns     conns
+}
+
+// New binds the sockets. It fails when the port is taken, often by systemd-resolved or another name server, or when
+// CAP_NET_BIND_SERVICE is missing.
+func New(cfg Config) (*Server, error) {
+	if cfg.Snapshot == nil || cfg.Observer == nil || cfg.Now == nil {
+		return nil, errors.New("making DNS server: snapshot, observer and clock are required")
+	}
+	if !cfg.Listen.IsValid() {
+		cfg.Listen = netip.AddrPortFrom(netip.IPv6Unspecified(), Port)
+	}
+	tcp, err := net.ListenTCP("tcp6", net.TCPAddrFromAddrPort(cfg.Listen))
+	if err != nil {
+		return nil, fmt.Errorf("listening for DNS: opening TCP socket: %w", err)
+	}
+	udp, err := ingress.Listen(netip.AddrPortFrom(cfg.Listen.Addr(), tcp.Addr().(*net.TCPAddr).AddrPort().Port()))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listening for DNS: %w", err), tcp.Close())
+	}
+	s := &Server{
+		cfg: cfg, udp: udp, tcp: tcp, ready: make(chan struct{}),
+		cache:     newCache(cacheItems, cacheOctets),
+		forwarder: newForwarder(maxFlights, maxWaiting, maxPerPeer),
+		upstreams: &upstreams{now: cfg.Now},
+		conns:     conns{open: map[*net.TCPConn]bool{}, perPeer: map[netip.Addr]int{}},
+	}
+	s.forwarder.ask = s.ask
+	return s, nil
+}
+
+// String names the task.
+func (s *Server) String() string { return "dns" }
+
+// Ready is closed once queries are read.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Addr is where the server listens, the same port for UDP and TCP.
+func (s *Server) Addr() netip.AddrPort { return s.udp.LocalAddr() }
+
+// Close gives the sockets back when Run is never called.
+func (s *Server) Close() error {
+	if err := errors.Join(s.udp.Close(), s.tcp.Close()); err != nil {
+		return fmt.Errorf("closing DNS sockets: %w", err)
+	}
+	return nil
+}
+
+// Run serves until ctx ends; questions that wait for an upstream then are dropped. It is called once.
+func (s *Server) Run(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	for range workers {
+		g.Go(func() error { return s.receive(gctx) })
+	}
+	g.Go(func() error { return s.accept(gctx) })
+	g.Go(func() error {
+		<-gctx.Done()
+		_ = s.Close()
+		return nil
+	})
+	close(s.ready)
+	err := g.Wait()
+	s.conns.closeAll()
+	s.forwarder.talks.Wait()
+	s.conns.talks.Wait()
+	return err
+}
+
+// receive is one worker of UDP.
+func (s *Server) receive(ctx context.Context) error {
+	buf := make([]byte, maxQuery)
+	for {
+		n, p, err := s.udp.Read(buf)
+		switch {
+		case err == nil:
+			s.datagram(ctx, buf[:n], p, false)
+		case errors.Is(err, ingress.ErrTruncated):
+			s.datagram(ctx, buf[:n], p, true)
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("receiving DNS queries: %w", err)
+		default:
+			s.fault(fmt.Errorf("receiving DNS query: %w", err))
+		}
+	}
+}
