@@ -7,6 +7,7 @@ import (
 
 	"bootd.internal/bootd/decide/who"
 	"bootd.internal/bootd/dhcp6"
+	"bootd.internal/bootd/dns"
 	"bootd.internal/bootd/files"
 	httpd "bootd.internal/bootd/http"
 	"bootd.internal/bootd/netif"
@@ -38,7 +39,7 @@ func (d *Daemon) openAdapters() error {
 		d.tasks = append(d.tasks, web)
 	}
 	errs := []error{
-		port{"tcp", snap.HTTPPort, "HTTP"}.explain("/proc", err), d.openDHCP(neighbours), d.openTFTP(dir, neighbours, web),
+		port{"tcp", snap.HTTPPort, "HTTP"}.explain("/proc", err), d.openDHCP(neighbours), d.openTFTP(dir, neighbours, web), d.openDNS(),
 	}
 	d.perLink("neighbours", func(l site.Link) (Task, error) { return neighbours.Listen(l) })
 	d.perLink("ra", func(l site.Link) (Task, error) {
@@ -76,6 +77,15 @@ func (d *Daemon) openTFTP(dir *files.Dir, n *netif.Neighbours, web *httpd.Server
 	s, err := tftp.New(cfg)
 	if err != nil {
 		return port{"udp", tftp.Port, "TFTP"}.explain("/proc", err)
+	}
+	d.tasks = append(d.tasks, s)
+	return nil
+}
+
+func (d *Daemon) openDNS() error {
+	s, err := dns.New(dns.Config{Snapshot: d.world.Snapshot, Observer: d.watch, Now: d.now})
+	if err != nil {
+		return port{"udp", dns.Port, "DNS"}.explain("/proc", err)
 	}
 	d.tasks = append(d.tasks, s)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,6 +21,10 @@ type port struct {
 
 // explain adds to an error of binding a port what is in the way and what to do.
 func (p port) explain(proc string, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Net != "" { // DNS has a port of each kind
+		p.proto = strings.TrimRight(op.Net, "46")
+	}
 	switch {
 	case err == nil:
 		return nil

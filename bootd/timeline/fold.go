@@ -37,7 +37,7 @@ type HostState struct {
 	// Stages are those of the current boot, oldest first.
 	Stages []Stage   `json:"stages,omitempty"`
 	MAC    ident.MAC `json:"mac,omitzero"`
-	// Addr is the address that was promised last.
+	// Addr is the address that was promised last, or that it spoke from where none was.
 	Addr string `json:"addr,omitempty"`
 	// Last is the newest event of the host, Reason the newest that an answer had.
 	Last   Event         `json:"last"`
@@ -84,6 +84,9 @@ func (s HostState) Next(e Event) HostState {
 	if e.Reason != reason.None {
 		s.Reason = e.Reason
 	}
+	if e.Addr != "" && (e.Kind == DHCPLease || s.Addr == "" && (e.Kind == ScriptFetched || e.Kind == AnswersServed)) {
+		s.Addr = e.Addr
+	}
 	switch e.Kind {
 	case DHCPSolicit, DHCPLease, RouterSolicit:
 		return s.bare(e)
@@ -109,9 +112,6 @@ func (s HostState) Next(e Event) HostState {
 // bare reads an exchange that offers nothing to boot: an installer where a kernel was fetched, else perhaps an installed
 // system, which only time can tell.
 func (s HostState) bare(e Event) HostState {
-	if e.Kind == DHCPLease && e.Addr != "" {
-		s.Addr = e.Addr
-	}
 	switch s.Phase {
 	case PhaseScript, PhaseKernel:
 		return s.enter(PhaseInstaller, e.Time)

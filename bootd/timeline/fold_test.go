@@ -167,6 +167,39 @@ func TestFoldKeepsWhatPeopleLookFor(t *testing.T) {
 	}
 }
 
+func TestFoldTakesTheAddressOfAHostWithoutALease(t *testing.T) {
+	script := at(1, timeline.ScriptFetched, reason.Install)
+	script.Addr = "2001:db8:1::5054:ff:feaa:101"
+	if got := timeline.Fold([]timeline.Event{script})["r1n01"].Addr; got != script.Addr {
+		t.Errorf("got %q, want %q", got, script.Addr)
+	}
+}
+
+// TestRecordedBoot folds what bootd recorded of OVMF 2022.11 that loads iPXE and is sent to its disk.
+func TestRecordedBoot(t *testing.T) {
+	events := []timeline.Event{
+		at(26.304, timeline.RouterSolicit, reason.Answered),
+		at(28.171, timeline.DHCPSolicit, reason.None),
+		at(28.192, timeline.DHCPLease, reason.Changed),
+		at(32.574, timeline.DHCPSolicit, reason.None),
+		at(32.595, timeline.DHCPLease, reason.Changed),
+		at(32.595, timeline.LoaderOffered, reason.BootLoader),
+		at(32.600, timeline.DHCPRelease, reason.Changed),
+		at(35.564, timeline.LoaderFetched, reason.Answered),
+		at(35.627, timeline.DHCPRelease, reason.Changed),
+		at(43.003, timeline.RouterSolicit, reason.Answered),
+		at(43.006, timeline.DHCPSolicit, reason.None),
+		at(43.022, timeline.DHCPLease, reason.Changed),
+		at(43.022, timeline.ScriptOffered, reason.BootScript),
+		at(62.490, timeline.ScriptFetched, reason.LocalDisk),
+	}
+	now := start.Add(72 * time.Second)
+	want := seen{timeline.PhaseLocalDisk, 1, []string{"firmware 7.4s", "loader 7.5s", "ipxe 19.5s", "local-disk 9.5s"}}
+	if d := cmp.Diff(want, brief(timeline.Fold(events)["r1n01"].At(now), now)); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
 func TestStatesAreValues(t *testing.T) {
 	s := timeline.Fold(ovmf())["r1n01"]
 	before := brief(s, start)
