@@ -27,7 +27,7 @@ import (
 func main() {
 	var (
 		binary   = flag.String("bootd", "bin/bootd", "the bootd `binary` to show")
-		evidence = flag.String("evidence", filepath.Join(os.TempDir(), "bootd-demo"), "`directory` for consoles, captures, events and logs")
+		evidence = flag.String("evidence", "", "`directory` for consoles, captures, events and logs (a new one in the temporary directory)")
 		keep     = flag.Bool("keep", false, "keep the evidence of a success too")
 		limit    = flag.Duration("limit", 8*time.Minute, "give up after this time")
 		plain    = flag.Bool("plain", false, "print a line per change, even on a terminal")
@@ -40,7 +40,13 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	ctx, cancel := context.WithTimeoutCause(ctx, *limit, fmt.Errorf("not done after %s", *limit))
 	screen := &screen{out: os.Stdout, live: !*plain && term.IsTerminal(int(os.Stdout.Fd()))}
-	err := show(ctx, screen, *binary, *evidence)
+	var err error
+	if *evidence == "" {
+		*evidence, err = os.MkdirTemp("", "bootd-demo-")
+	}
+	if err == nil {
+		err = show(ctx, screen, *binary, *evidence)
+	}
 	cancel()
 	stop()
 	if err == nil && !*keep {
@@ -57,9 +63,6 @@ func show(ctx context.Context, s *screen, binary, evidence string) (err error) {
 	binary, err = filepath.Abs(binary)
 	if err != nil {
 		return fmt.Errorf("finding bootd: %w", err)
-	}
-	if err := os.RemoveAll(evidence); err != nil {
-		return fmt.Errorf("clearing the evidence directory: %w", err)
 	}
 	l, err := lab.New("demo", evidence)
 	if err != nil {

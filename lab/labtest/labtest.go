@@ -46,7 +46,11 @@ func enter(m *testing.M, prepare func() error) {
 	}
 	switch {
 	case err == nil:
-		os.Exit(m.Run())
+		code := m.Run()
+		if path := os.Getenv(builtEnv); path != "" {
+			_ = os.Remove(path) // in the temporary directory, should it stay
+		}
+		os.Exit(code)
 	case errors.Is(err, lab.ErrNeedsRoot) && os.Getenv("CI") != "true":
 		fmt.Println("labtest: skipped:", err)
 	default:
@@ -58,18 +62,22 @@ func enter(m *testing.M, prepare func() error) {
 // BinaryEnv names the environment variable with the bootd binary to test.
 const BinaryEnv = "BOOTD_BINARY"
 
+// builtEnv names the binary that the outer process built, for the inner one to
+// remove.
+const builtEnv = "BOOTD_LAB_BUILT"
+
 // build makes a binary where BinaryEnv names none. Outside the sandbox, because
 // there the network is, should the module cache be empty.
 func build() error {
 	if os.Getenv(BinaryEnv) != "" {
 		return nil
 	}
-	path := filepath.Join(os.TempDir(), "bootd-labtest")
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("bootd-labtest-%d", os.Getpid()))
 	out, err := exec.Command("go", "build", "-race", "-buildvcs=false", "-o", path, "bootd.internal/cmd/bootd").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("building bootd: %w\n%s", err, out)
 	}
-	return os.Setenv(BinaryEnv, path)
+	return errors.Join(os.Setenv(BinaryEnv, path), os.Setenv(builtEnv, path))
 }
 
 // EvidenceEnv names the environment variable with the directory below which
@@ -84,8 +92,11 @@ func New(t *testing.T) *lab.Lab {
 	if root == "" {
 		root = filepath.Join(os.TempDir(), "bootd-evidence")
 	}
-	dir := filepath.Join(root, strings.Map(fileRune, t.Name()))
-	if err := os.RemoveAll(dir); err != nil {
+	if err := os.MkdirAll(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp(root, strings.Map(fileRune, t.Name())+"-")
+	if err != nil {
 		t.Fatal(err)
 	}
 	l, err := lab.New("t", dir)

@@ -1,9 +1,12 @@
 package labtest
 
 import (
+	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
+	"sync"
 	"testing"
 	"time"
 
@@ -107,3 +110,27 @@ func (r *Rack) WaitEvent(t *testing.T, d time.Duration, host string, kind timeli
 	}
 	return e
 }
+
+// WaitMachine is WaitEvent for a host whose machine runs: the test fails at once
+// when the machine cannot go on.
+func (r *Rack) WaitMachine(t *testing.T, d time.Duration, vm *lab.VM, kind timeline.Kind) timeline.Event {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(Context(t, d))
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel(nil)
+	watch.Go(func() {
+		_, err := vm.Wait(ctx, never)
+		cancel(err)
+	})
+	e, err := r.Daemon.Wait(ctx, string(kind)+" of "+vm.Name, func(e timeline.Event) bool {
+		return e.Host == vm.Name && e.Kind == kind
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// never matches no line.
+var never = regexp.MustCompile(`[^\s\S]`)
