@@ -168,3 +168,39 @@ func checkObservation(t *testing.T, o timeline.Observation) {
 		t.Errorf("observed %+v", o)
 	}
 }
+
+// FuzzUpstream gives the forwarder whatever an upstream may send: what it keeps can be parsed by clients, and is the same
+// when it is kept again.
+func FuzzUpstream(f *testing.F) {
+	q := question("www.example.org.", dns.TypeAAAA)
+	for _, p := range replying(f, 0, []string{
+		"www.example.org. 300 IN CNAME web.example.org.", "web.example.org. 100 IN AAAA 2001:db8:9::1",
+	}, "example.org. 900 IN SOA ns.example.org. admin.example.org. 1 2 3 4 30")(q, false) {
+		f.Add(p)
+		f.Add(p[:len(p)-3])
+	}
+	f.Add([]byte("\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x00\x00\x1c\x00\x01\xc0\x0c\x00\x1c\x00\x01\xff\xff\xff\xff\x00\x00"))
+	f.Add([]byte("\x12\x34\x81\x81" + strings.Repeat("\x00", 8)))
+	u := &upstreams{now: sitetest.Now}
+	f.Fuzz(func(t *testing.T, p []byte) {
+		if len(p) < headerLen {
+			return // matches lets none through
+		}
+		a, err := u.keep(p)
+		if err != nil {
+			return
+		}
+		if a.life < 0 || a.life > maxLife {
+			t.Errorf("kept for %v", a.life)
+		}
+		end := skipName(a.wire, headerLen) + 4
+		client := query{id: 0x1234, rd: true, question: a.wire[headerLen:end]}
+		out := a.reply(&client, sitetest.Now().Add(time.Hour), 65535, true)
+		if err := new(dns.Msg).Unpack(out); err != nil {
+			t.Fatalf("%v in %x", err, out)
+		}
+		if again, err := u.keep(a.reply(&client, sitetest.Now(), 65535, true)); err != nil || len(again.ttls) != len(a.ttls) {
+			t.Errorf("kept again: %v", err)
+		}
+	})
+}

@@ -82,15 +82,18 @@ func (u *upstreams) ask(ctx context.Context, q *query, server netip.AddrPort, tr
 	if err != nil {
 		return nil, err
 	}
+	return u.keep(p)
+}
+
+// keep makes a kept answer of an upstream's message.
+func (u *upstreams) keep(p []byte) (*answer, error) {
 	m := new(dns.Msg)
 	if err := m.Unpack(p); err != nil {
 		return nil, fmt.Errorf("parsing answer: %w", err)
 	}
-	return u.keep(m)
-}
-
-// keep makes a kept answer of an upstream's message.
-func (u *upstreams) keep(m *dns.Msg) (*answer, error) {
+	if !wellFormed(p) || m.Truncated || len(m.Question) > 1 || len(m.Question) == 0 && dnsCode(p) != codeFormErr {
+		return nil, fmt.Errorf("parsing answer: %w", errMismatch)
+	}
 	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
 		return nil, fmt.Errorf("reading answer: %s", dns.RcodeToString[m.Rcode])
 	}
@@ -111,6 +114,10 @@ func (u *upstreams) keep(m *dns.Msg) (*answer, error) {
 	a, err := pack(m)
 	if err != nil {
 		return nil, err
+	}
+	// The library reads some broken records that it then writes in another way, broken still: clients are spared those.
+	if err := new(dns.Msg).Unpack(a.wire); err != nil {
+		return nil, fmt.Errorf("checking answer: %w", err)
 	}
 	a.made, a.life = u.now(), life(m)
 	return a, nil
@@ -239,9 +246,14 @@ func matches(p, out []byte) error {
 	return nil
 }
 
-// wellFormed reports whether the rest of an answer can be read at all; one that was cut may end anywhere.
+// wellFormed reports whether the rest of an answer can be read at all; one that was cut may end anywhere. The library alone
+// would take an answer whose records are missing for one without data.
 func wellFormed(p []byte) bool {
-	return binary.BigEndian.Uint16(p[2:])&bitTC != 0 || new(dns.Msg).Unpack(p) == nil
+	if binary.BigEndian.Uint16(p[2:])&bitTC != 0 {
+		return true
+	}
+	_, err := findTTLs(p)
+	return err == nil && new(dns.Msg).Unpack(p) == nil
 }
 
 // dnsCode is the response code without its extension.

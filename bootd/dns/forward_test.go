@@ -1,0 +1,270 @@
+package dns
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"bootd.internal/bootd/reason"
+	"github.com/miekg/dns"
+)
+
+func TestForwardAndCache(t *testing.T) {
+	u := startUpstream(t, replying(t, 0, []string{
+		"www.example.org. 300 IN CNAME web.example.org.", "web.example.org. 100 IN AAAA 2001:db8:9::1",
+	}))
+	r := start(t, u.addr)
+	q := question("WWW.example.org.", dns.TypeAAAA)
+	q.SetEdns0(4096, false)
+	q.IsEdns0().Option = append(q.IsEdns0().Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0011223344556677"})
+	want := func(web int) *dns.Msg {
+		return reply(t, q, 0, func(m *dns.Msg) { m.RecursionAvailable = true; m.SetEdns0(1232, false) },
+			fmt.Sprintf("WWW.example.org. %d IN CNAME web.example.org.", web+200), fmt.Sprintf("web.example.org. %d IN AAAA 2001:db8:9::1", web))
+	}
+	same(t, r.ask(q), want(100))
+	observed(t, r.seen, "AAAA", why(reason.Forwarded))
+	asked := <-u.arrived
+	sent := question("WWW.example.org.", dns.TypeAAAA)
+	sent.AuthenticatedData = true
+	sent.SetEdns0(1232, false)
+	same(t, asked, sent)
+
+	r.clock.advance(40 * time.Second)
+	same(t, r.ask(q), want(60))
+	observed(t, r.seen, "AAAA", why(reason.Cached))
+
+	// Another case of the same name is the same; AD is for those who ask for it.
+	other := question("www.EXAMPLE.org.", dns.TypeAAAA)
+	other.AuthenticatedData = true
+	same(t, r.ask(other), reply(t, other, 0, func(m *dns.Msg) { m.RecursionAvailable = true; m.AuthenticatedData = true },
+		"www.EXAMPLE.org. 260 IN CNAME web.EXAMPLE.org.", "web.EXAMPLE.org. 60 IN AAAA 2001:db8:9::1"))
+	observed(t, r.seen, "AAAA", why(reason.Cached))
+
+	r.clock.advance(61 * time.Second)
+	same(t, r.ask(q), want(100))
+	observed(t, r.seen, "AAAA", why(reason.Forwarded))
+	if n := u.count(); n != 2 {
+		t.Errorf("the upstream was asked %d times", n)
+	}
+	q.RecursionDesired = false
+	same(t, r.ask(q), reply(t, q, dns.RcodeRefused, func(m *dns.Msg) { m.RecursionAvailable = true; m.SetEdns0(1232, false) }))
+	observed(t, r.seen, "AAAA", why(reason.Refused))
+}
+
+// TestBitsReachUpstream: DO and CD change the answer, so they are asked for and kept apart.
+func TestBitsReachUpstream(t *testing.T) {
+	u := startUpstream(t, replying(t, 0, []string{"www.example.org. 300 IN AAAA 2001:db8:9::1"}))
+	r := start(t, u.addr)
+	for _, bits := range []struct{ do, cd bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
+		q := question("www.example.org.", dns.TypeAAAA)
+		q.CheckingDisabled = bits.cd
+		q.SetEdns0(1232, bits.do)
+		same(t, r.ask(q), reply(t, q, 0, func(m *dns.Msg) {
+			m.RecursionAvailable, m.AuthenticatedData = true, bits.do
+			m.SetEdns0(1232, bits.do)
+		}, "www.example.org. 300 IN AAAA 2001:db8:9::1"))
+		asked := <-u.arrived
+		if asked.CheckingDisabled != bits.cd || asked.IsEdns0().Do() != bits.do {
+			t.Errorf("%+v: asked %v", bits, asked)
+		}
+	}
+}
+
+func TestNegativeCache(t *testing.T) {
+	soa := "example.org. 900 IN SOA ns.example.org. admin.example.org. 1 2 3 4 30"
+	tests := []struct {
+		name      string
+		code      int
+		authority []string
+		kept      bool
+	}{
+		{"no such name", dns.RcodeNameError, []string{soa}, true},
+		{"no data", 0, []string{soa}, true},
+		{"no such name, no SOA", dns.RcodeNameError, nil, false},
+		{"referral", 0, []string{"example.org. 900 IN NS ns.example.org."}, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			u := startUpstream(t, replying(t, tt.code, nil, tt.authority...))
+			r := start(t, u.addr)
+			q := question("none.example.org.", dns.TypeAAAA)
+			for i, after := range []time.Duration{0, 29 * time.Second, 2 * time.Second} {
+				r.clock.advance(after)
+				if got := r.ask(q); got.Rcode != tt.code {
+					t.Errorf("code %d, want %d", got.Rcode, tt.code)
+				}
+				want := reason.Forwarded
+				if tt.kept && i == 1 {
+					want = reason.Cached
+				}
+				observed(t, r.seen, "AAAA", why(want))
+			}
+		})
+	}
+}
+
+// TestJunkFirst: what is no answer to our question must not end the wait for the one that is.
+func TestJunkFirst(t *testing.T) {
+	good := replying(t, 0, []string{"www.example.org. 300 IN AAAA 2001:db8:9::1"})
+	u := startUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
+		answer := good(q, tcp)[0]
+		wrongID := append([]byte(nil), answer...)
+		wrongID[0] ^= 1
+		echo := packed(t, q)
+		other := question("evil.example.org.", dns.TypeAAAA)
+		other.Id, other.Response = q.Id, true
+		cut := append([]byte(nil), answer[:len(answer)-3]...)
+		badLength := append([]byte(nil), answer...)
+		badLength[headerLen+2*len("\x03www\x07example\x03org\x00")+4+8] = 0xff                    // RDLENGTH
+		bare := append([]byte(nil), answer[:headerLen+len("\x03www\x07example\x03org\x00")+4]...) // counts records that it lacks
+		return [][]byte{{}, {0}, wrongID, echo, packed(t, other), cut, badLength, bare, answer}
+	})
+	r := start(t, u.addr)
+	q := question("www.example.org.", dns.TypeAAAA)
+	same(t, r.ask(q), reply(t, q, 0, func(m *dns.Msg) { m.RecursionAvailable = true }, "www.example.org. 300 IN AAAA 2001:db8:9::1"))
+	observed(t, r.seen, "AAAA", why(reason.Forwarded))
+	if n := u.count(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// TestNextUpstream goes on from a port that is closed, one that is silent, one that refuses, to one that knows; and asks that
+// one first the next time.
+func TestNextUpstream(t *testing.T) {
+	closed := startUpstream(t, nil).addr
+	closed = netip.AddrPortFrom(closed.Addr(), 1)
+	silent := startUpstream(t, func(*dns.Msg, bool) [][]byte { return nil })
+	refusing := startUpstream(t, replying(t, dns.RcodeRefused, nil))
+	good := startUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
+		return replying(t, 0, []string{q.Question[0].Name + " 0 IN AAAA 2001:db8:9::1"})(q, tcp)
+	})
+	r := start(t, closed, silent.addr, refusing.addr, good.addr)
+	for i, name := range []string{"a.example.org.", "b.example.org."} {
+		q := question(name, dns.TypeAAAA)
+		same(t, r.ask(q), reply(t, q, 0, func(m *dns.Msg) { m.RecursionAvailable = true }, name+" 0 IN AAAA 2001:db8:9::1"))
+		if s, g := silent.count(), good.count(); s != 1 || g != i+1 {
+			t.Errorf("asked the silent one %d times, the good one %d times", s, g)
+		}
+	}
+}
+
+func TestAllUpstreamsFail(t *testing.T) {
+	u := startUpstream(t, replying(t, dns.RcodeServerFailure, nil))
+	r := start(t, u.addr)
+	q := question("www.example.org.", dns.TypeAAAA)
+	want := reply(t, q, dns.RcodeServerFailure, func(m *dns.Msg) { m.RecursionAvailable = true })
+	for range 2 { // the second from the memory of failures
+		same(t, r.ask(q), want)
+		observed(t, r.seen, "AAAA", why(reason.UpstreamFailed))
+	}
+	if n := u.count(); n != 2 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// TestTruncation: an answer that was cut comes by TCP, and is cut again for a client that has no room for it.
+func TestTruncation(t *testing.T) {
+	var records []string
+	for i := range 100 {
+		records = append(records, fmt.Sprintf("big.example.org. 300 IN AAAA 2001:db8:9::%x", i+1))
+	}
+	u := startUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
+		if !tcp {
+			m := new(dns.Msg).SetReply(q)
+			m.Truncated = true
+			return [][]byte{packed(t, m)}
+		}
+		return replying(t, 0, records)(q, tcp)
+	})
+	r := start(t, u.addr)
+	q := question("big.example.org.", dns.TypeAAAA)
+	same(t, r.ask(q), reply(t, q, 0, func(m *dns.Msg) { m.RecursionAvailable = true; m.Truncated = true }))
+	observed(t, r.seen, "AAAA", why(reason.Forwarded))
+	c := r.dial("tcp6")
+	writeTCP(t, c, packed(t, q))
+	same(t, readTCP(t, c), reply(t, q, 0, func(m *dns.Msg) { m.RecursionAvailable = true }, records...))
+	observed(t, r.seen, "AAAA", why(reason.Cached))
+}
+
+// TestWithoutEDNS asks again without EDNS after FORMERR, with and without a question in it.
+func TestWithoutEDNS(t *testing.T) {
+	for _, bare := range []bool{false, true} {
+		u := startUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
+			if q.IsEdns0() == nil {
+				return replying(t, 0, []string{"www.example.org. 300 IN AAAA 2001:db8:9::1"})(q, tcp)
+			}
+			m := new(dns.Msg).SetRcode(q, dns.RcodeFormatError)
+			if bare {
+				m.Question = nil
+			}
+			return [][]byte{packed(t, m)}
+		})
+		r := start(t, u.addr)
+		q := question("www.example.org.", dns.TypeAAAA)
+		same(t, r.ask(q), reply(t, q, 0, func(m *dns.Msg) { m.RecursionAvailable = true }, "www.example.org. 300 IN AAAA 2001:db8:9::1"))
+	}
+}
+
+// TestCollapse: the same question of many clients is asked once, and nobody waits on a goroutine of its own.
+func TestCollapse(t *testing.T) {
+	release := make(chan struct{})
+	u := startUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
+		<-release
+		return replying(t, 0, []string{"www.example.org. 300 IN AAAA 2001:db8:9::1"})(q, tcp)
+	})
+	r := start(t, u.addr)
+	q := packed(t, question("www.example.org.", dns.TypeAAAA))
+	c := r.dial("udp6")
+	for range maxPerPeer {
+		if _, err := c.Write(q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-u.arrived
+	// One more than a client may have is turned away, which also says that the others were read.
+	over := unpacked(t, raw(t, r.dial("udp6"), q))
+	if over.Rcode != dns.RcodeServerFailure {
+		t.Errorf("code %d", over.Rcode)
+	}
+	observed(t, r.seen, "AAAA", why(reason.RateLimited))
+	close(release)
+	buf := make([]byte, 512)
+	for range maxPerPeer {
+		if _, err := c.Read(buf); err != nil {
+			t.Fatal(err)
+		}
+		observed(t, r.seen, "AAAA", why(reason.Forwarded))
+	}
+	if n := u.count(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// TestLoop: a forwarder that is told to ask itself, over another address than those it knows to be its own, ends in
+// SERVFAIL.
+func TestLoop(t *testing.T) {
+	r := start(t)
+	r.forwardTo(r.Addr()) // known: the loopback address with the server's own port
+	q := question("www.example.org.", dns.TypeAAAA)
+	same(t, r.ask(q), reply(t, q, dns.RcodeRefused, func(m *dns.Msg) { m.RecursionAvailable = true }))
+	observed(t, r.seen, "AAAA", why(reason.NoUpstream))
+
+	// Unknown: a resolver that asks us in turn.
+	back := start(t)
+	u := startUpstream(t, func(q *dns.Msg, _ bool) [][]byte {
+		c, err := net.Dial("udp6", back.Addr().String())
+		if err != nil {
+			return nil
+		}
+		defer c.Close()
+		_, _ = c.Write(packed(t, q))
+		return nil
+	})
+	back.forwardTo(u.addr)
+	got := back.ask(q)
+	if got.Rcode != dns.RcodeServerFailure || u.count() > 4 {
+		t.Errorf("code %d after %d questions", got.Rcode, u.count())
+	}
+}
