@@ -23,6 +23,10 @@ func (p *parser) users(v value) ([]User, bool) {
 		if !userName(u.Name) {
 			p.fault(Pos{key.Line, key.Column}, child.path, "a user's name is made of a-z, 0-9, - and _, begins with a letter and has 32 at most")
 		}
+		if child.node.Kind != yaml.MappingNode {
+			p.bad(child, "wants {password: ..., ssh_keys: [...]}") // what stands there may be a password: it is not repeated
+			return
+		}
 		walk(p, child, userFields, &u)
 		if len(p.faults) == faults && u.Password == "" && len(u.SSHKeys) == 0 {
 			p.bad(child, "has neither password nor ssh_keys: nobody could log in")
