@@ -36,7 +36,7 @@ profiles:
   debian12:
     kernel: debian12/linux
     initrd: [debian12/initrd.gz]
-    script: ipxe/install.ipxe
+    script: ipxe/debian.ipxe
     answers: preseed/debian12.cfg
     console: ttyS0,115200n8
     disk: {min_size: 1G}
@@ -243,7 +243,7 @@ func (m *machine) stuck(daemon error) error {
 
 // stage names where the machine is, for people.
 func (m *machine) stage() string {
-	if m.state.Phase == "" {
+	if m.state.Phase == "" || m.state.Phase == timeline.PhaseUnseen {
 		return "power on"
 	}
 	return string(m.state.Phase)

@@ -84,7 +84,7 @@ func table(r *rack) []string {
 
 // began is when the machine's present stage did.
 func (m *machine) began() time.Time {
-	if m.state.Phase == "" || m.state.Since.IsZero() {
+	if m.state.Since.IsZero() {
 		return m.vm.Started
 	}
 	return m.state.Since

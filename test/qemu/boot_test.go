@@ -111,7 +111,7 @@ profiles:
   debian12:
     kernel: debian12/linux
     initrd: [debian12/initrd.gz]
-    script: ipxe/install.ipxe
+    script: ipxe/debian.ipxe
     answers: preseed/debian12.cfg
     console: ttyS0,115200n8
     disk: {min_size: 1G}
