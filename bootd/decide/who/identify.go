@@ -126,20 +126,14 @@ func byName(snap *site.Snapshot, v store.View, net *site.Network, ev []Evidence)
 	return Match{}
 }
 
-// byUUID finds a host by its UUID in either byte order. A UUID that names two hosts names none.
+// byUUID finds a host by its UUID in either byte order: as listed, else as learned. A learned one that leads to two hosts
+// names none; the inventory has no such pair.
 func byUUID(snap *site.Snapshot, v store.View, u ident.UUID) *site.Host {
 	if !u.Identifies() {
 		return nil
 	}
-	a, okA := snap.HostByUUID(u)
-	b, okB := snap.HostByUUID(u.Swapped())
-	switch {
-	case okA && okB && a != b:
-		return nil
-	case okA:
-		return a
-	case okB:
-		return b
+	if h, ok := snap.HostByUUID(u); ok {
+		return h
 	}
 	x, y := learned(snap, v, uuidKey(u)), learned(snap, v, uuidKey(u.Swapped()))
 	switch {
