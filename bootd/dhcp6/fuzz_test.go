@@ -1,0 +1,93 @@
+package dhcp6
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"bootd.internal/bootd/decide/address"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/site/sitetest"
+	"bootd.internal/bootd/store"
+	"bootd.internal/bootd/store/memory"
+)
+
+func asDuration(n int64) time.Duration { return time.Duration(n) }
+
+// FuzzParse: no panic, no stall, and what was read survives being written and read again.
+func FuzzParse(f *testing.F) {
+	for name := range captures() {
+		for _, c := range readCapture(f, name) {
+			f.Add(c.payload)
+		}
+	}
+	f.Add(relays(8))
+	f.Add(msg(address.Solicit, clientID(), ia(optIAPD, prefix(56, opt(optPDExclude, 64, 0))), opt(optFQDN, 0, 1, 'x')))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		start := time.Now()
+		p, why := parse(b)
+		if took := time.Since(start); took > 10*time.Millisecond && len(b) <= 4096 {
+			p, start = packet{}, time.Now() // a busy machine is no stall: it must be slow twice
+			if p, why = parse(b); time.Since(start) > 10*time.Millisecond {
+				t.Errorf("%d octets took %s", len(b), took)
+			}
+		}
+		if why != reason.None {
+			return
+		}
+		again, why := parse(encodeRequest(p))
+		if why == reason.Oversized || why == reason.BadClientID { // merged options may outgrow a datagram
+			return
+		}
+		if diff := cmp.Diff(p, again, compare()...); diff != "" || why != reason.None {
+			t.Errorf("%s: %s", why, diff)
+		}
+	})
+}
+
+// FuzzAnswer takes a datagram through parse, Decide and encode: the reply fits, is well formed, and gives no address
+// outside the prefix.
+func FuzzAnswer(f *testing.F) {
+	for name := range captures() {
+		for _, c := range readCapture(f, name) {
+			f.Add(c.payload)
+		}
+	}
+	snap := sitetest.Snapshot(f, lab, labFacts(f))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, why := parse(b)
+		if why != reason.None {
+			return
+		}
+		p.req.At = site.Arrival{Link: "eth1", Index: 2}
+		p.req.Evidence = evidenceOf(p.req.Client)
+		if p.req.Server != "" {
+			p.req.Server = snap.ServerDUID
+		}
+		var d address.Decision
+		err := memory.New().Update(t.Context(), func(v store.View) []store.Op {
+			d = address.Decide(snap, v, p.req, sitetest.Now())
+			return d.Ops
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Reply == nil {
+			return
+		}
+		for _, ia := range d.Reply.IAs {
+			for _, l := range ia.Addrs {
+				if net, _ := snap.Network("rack1"); l.Valid > 0 && !net.Contains(l.Addr) {
+					t.Errorf("%s is outside the prefix", l.Addr)
+				}
+			}
+		}
+		out := encode(d.Reply, p.xid, p.req.Client, snap.ServerDUID)
+		var s scan
+		if r := s.message(out[lenHeader:]); r != reason.None || len(out) > maxReply {
+			t.Errorf("%d octets of a reply: %s", len(out), r)
+		}
+	})
+}
