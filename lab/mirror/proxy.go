@@ -23,8 +23,9 @@ type proxy struct {
 	base   func() (upstream, error)
 	client *http.Client
 
-	mu   sync.Mutex
-	runs map[string]*fetch // by path: what this run knows of it
+	mu    sync.Mutex
+	runs  map[string]*fetch        // by path: what this run knows of it
+	trees map[string]func() string // by suite: where it is whole
 }
 
 // fetch is one path in one run: fetched once, whoever asks for it, and however often.
@@ -43,7 +44,7 @@ type upstream struct {
 const fetchFor = 10 * time.Minute
 
 func newProxy(dir string) *proxy {
-	p := &proxy{dir: dir, base: sync.OnceValues(configured), runs: map[string]*fetch{}}
+	p := &proxy{dir: dir, base: sync.OnceValues(configured), runs: map[string]*fetch{}, trees: map[string]func() string{}}
 	transport := &http.Transport{
 		Proxy: p.via, DisableCompression: true, MaxIdleConnsPerHost: 8, ResponseHeaderTimeout: time.Minute,
 		DialContext: (&net.Dialer{Timeout: 20 * time.Second}).DialContext,
@@ -70,6 +71,7 @@ func (p *proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
+	name = p.tree(name)
 	switch status := p.get(r.Context(), name); status {
 	case http.StatusOK:
 		// ServeFile would redirect index.html; ServeContent does what it is told.

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"net/http"
@@ -14,6 +15,37 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
+
+// A tree in the middle of an update gives way to its alias, where that is whole and the same release.
+func TestTree(t *testing.T) {
+	index := func(text string) string {
+		return fmt.Sprintf(" %x 3 main/binary-amd64/Packages.xz\n", sha256.Sum256([]byte(text)))
+	}
+	for _, c := range []struct{ name, trixie, stable, want string }{
+		{"whole", "new", "old", "trixie"},
+		{"updating", "old", "old", "stable"},
+		{"both updating", "old", "new", "trixie"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			files := map[string]string{
+				"/dists/trixie/InRelease": "Codename: trixie\n" + index("new"), "/dists/trixie/main/binary-amd64/Packages.xz": c.trixie,
+				"/dists/stable/InRelease": "Codename: trixie\n" + index("old"), "/dists/stable/main/binary-amd64/Packages.xz": c.stable,
+			}
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if text, ok := files[r.URL.Path]; ok {
+					_, _ = io.WriteString(w, text)
+					return
+				}
+				http.NotFound(w, r)
+			}))
+			defer server.Close()
+			got := get(t, proxyOf(t, t.TempDir(), server.URL), "GET", "/debian/dists/trixie/InRelease")
+			if want := files["/dists/"+c.want+"/InRelease"]; got != want {
+				t.Errorf("got %q, want %q", got, want)
+			}
+		})
+	}
+}
 
 // origin is a mirror that counts what it is asked for.
 type origin struct {
