@@ -47,7 +47,10 @@ func (f *fake) Stop(finalRA bool)              { f.stopped <- finalRA }
 func (f *fake) Reload(context.Context) error   { return f.reload }
 func (f *fake) Observe(o timeline.Observation) { f.history.Record(o.Events...) }
 func (f *fake) zero() io.Reader                { return bytes.NewReader(make([]byte, 1<<16)) }
-func (f *fake) render(string, string) ([]byte, []string, error) {
+func (f *fake) render(host, what string) ([]byte, []string, error) {
+	if host == "r1n03" && what == "answers" {
+		return nil, nil, errors.New("preseed/debian13.cfg:7: disk is not set for r1n03")
+	}
 	return []byte("#!ipxe\n"), []string{"a note"}, nil
 }
 
@@ -168,11 +171,14 @@ func (f *fake) arm(t *testing.T, host string) (arm install.Arm, ok bool) {
 func TestInstallIsAllOrNothing(t *testing.T) {
 	f := start(t)
 	_, err := f.client.Install(t.Context(), api.InstallRequest{Hosts: []string{"*"}, Confirm: 4})
+	wantError(t, err, http.StatusConflict, "arming r1n03: preseed/debian13.cfg:7: disk is not set for r1n03\nnothing was armed")
+	_, err = f.client.Install(t.Context(), api.InstallRequest{Hosts: []string{"r1n0[12]", "bare"}, Confirm: 3})
 	wantError(t, err, http.StatusConflict, "arming bare: protected: type its name to confirm\nnothing was armed")
 	if _, armed := f.arm(t, "r1n01"); armed {
 		t.Error("one of a refused order was armed")
 	}
-	if _, err = f.client.Install(t.Context(), api.InstallRequest{Hosts: []string{"*"}, Confirm: 4, Typed: []string{"bare"}}); err != nil {
+	_, err = f.client.Install(t.Context(), api.InstallRequest{Hosts: []string{"r1n0[12]", "bare"}, Confirm: 3, Typed: []string{"bare"}})
+	if err != nil {
 		t.Error(err)
 	}
 }

@@ -41,39 +41,39 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	defer reader.Close()
 	ctl := http.NewResponseController(w)
 	_ = ctl.SetReadDeadline(time.Time{}) // a stream lasts; a server that cannot is one that has no deadline
-	for _, e := range past {
+	send := func(e timeline.Event) error {
 		_ = ctl.SetWriteDeadline(time.Now().Add(writeFor))
-		if out.Encode(e) != nil {
+		return out.Encode(e)
+	}
+	for _, e := range past {
+		if send(e) != nil {
 			return nil
 		}
 	}
-	s.stream(w, r, ctl, reader)
+	s.stream(w, r, ctl, reader, send)
 	return nil
 }
 
-func (s *server) stream(w http.ResponseWriter, r *http.Request, ctl *http.ResponseController, reader *history.Reader) {
+// stream sends what comes, each event at once, until somebody ends it.
+func (s *server) stream(w http.ResponseWriter, r *http.Request, ctl *http.ResponseController, reader *history.Reader, send func(timeline.Event) error) {
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
-	out := json.NewEncoder(w)
-	for {
-		_ = ctl.SetWriteDeadline(time.Now().Add(writeFor))
-		if ctl.Flush() != nil {
-			return
-		}
+	for ctl.Flush() == nil {
 		var err error
 		select {
 		case <-r.Context().Done():
 			return
 		case <-tick.C:
+			_ = ctl.SetWriteDeadline(time.Now().Add(writeFor))
 			_, err = w.Write([]byte("\n"))
 		case e, open := <-reader.Events():
 			if !open {
 				if reader.Dropped() {
-					_ = out.Encode(timeline.Event{Time: s.Now(), Adapter: "api", Kind: timeline.Warning, Detail: "dropped for reading too slowly: follow again with after=SEQ"})
+					_ = send(timeline.Event{Time: s.Now(), Adapter: "api", Kind: timeline.Warning, Detail: "dropped for reading too slowly: follow again with after=SEQ"})
 				}
 				return
 			}
-			err = out.Encode(e)
+			err = send(e)
 		}
 		if err != nil {
 			return

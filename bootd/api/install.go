@@ -92,6 +92,9 @@ func (s *server) install(w http.ResponseWriter, r *http.Request) error {
 	if req.Confirm != len(hosts) {
 		return &Error{Status: http.StatusConflict, Message: fmt.Sprintf("%d hosts were confirmed, but %d are meant now: look again; nothing was armed", req.Confirm, len(hosts))}
 	}
+	if err := s.renders(hosts); err != nil {
+		return err
+	}
 	var id [8]byte
 	if _, err := io.ReadFull(s.Rand, id[:]); err != nil {
 		return fmt.Errorf("naming the order: %w", err)
@@ -127,6 +130,25 @@ func (s *server) install(w http.ResponseWriter, r *http.Request) error {
 	result.Armed, result.Until = true, now.Add(install.ArmFor)
 	result.Hosts = s.candidates(hosts)
 	reply(w, http.StatusOK, result)
+	return nil
+}
+
+// renders refuses hosts whose templates fail: they would show an error on their console instead of installing.
+func (s *server) renders(hosts []*site.Host) error {
+	var faults []error
+	for _, h := range hosts {
+		if h.Profile == nil {
+			continue // install.Order says so
+		}
+		for _, what := range []string{"script", "answers"} {
+			if _, _, err := s.Render(h.Name, what); err != nil {
+				faults = append(faults, fmt.Errorf("arming %s: %w", h.Name, err))
+			}
+		}
+	}
+	if len(faults) > 0 {
+		return &Error{Status: http.StatusConflict, Message: lines(faults) + "\nnothing was armed"}
+	}
 	return nil
 }
 

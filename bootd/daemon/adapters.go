@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/netip"
+	"syscall"
 
 	"bootd.internal/bootd/decide/who"
 	"bootd.internal/bootd/dhcp6"
@@ -51,7 +52,13 @@ func (d *Daemon) openAdapters() error {
 }
 
 func (d *Daemon) perLink(name string, start func(site.Link) (Task, error)) {
-	d.links = append(d.links, EachLink(name, d.world, d.log, d.now, start))
+	d.links = append(d.links, EachLink(name, d.world, d.log, d.now, func(l site.Link) (Task, error) {
+		t, err := start(l)
+		if errors.Is(err, syscall.EPERM) {
+			return nil, capability(name+" on "+l.Name, err)
+		}
+		return t, err
+	}))
 }
 
 func (d *Daemon) openDHCP(n *netif.Neighbours) error {

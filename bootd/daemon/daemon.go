@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -200,15 +201,12 @@ func (d *Daemon) run(ctx context.Context) error {
 	for _, l := range d.links {
 		all = append(all, l)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		d.announce(ctx, all)
-		d.listen(ctx)
-	}()
+	var beside sync.WaitGroup
+	beside.Go(func() { d.announce(ctx, all) })
+	beside.Go(func() { d.listen(ctx) })
 	err := runAll(ctx, all)
 	d.cancel()
-	<-done
+	beside.Wait()
 	d.ready.Store(false)
 	d.history.Record(timeline.Event{Adapter: "daemon", Kind: timeline.Stopping})
 	d.log.Info("stopped", "final_ra", d.finalRA.Load())
@@ -276,12 +274,18 @@ func (d *Daemon) Reload(context.Context) error {
 		d.world.Refuse(err)
 		return err
 	}
+	before := d.world.Snapshot()
 	d.tmpl.Store(plan.Templates)
 	d.world.Replace(plan.Inventory)
 	d.reloaded.Store(true)
+	if after := d.world.Snapshot(); after.HTTPPort != before.HTTPPort || after.Metrics != before.Metrics || after.Files != before.Files {
+		d.warn("reloaded in part", errAtStart)
+	}
 	d.log.Info("inventory reloaded", "hash", plan.Inventory.Hash, "hosts", len(plan.Snapshot.Hosts), "took", d.now().Sub(began))
 	return nil
 }
+
+var errAtStart = errors.New("files, http_port and metrics of the section serve take effect at the next start")
 
 type checkError []Fault
 

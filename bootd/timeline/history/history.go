@@ -71,7 +71,7 @@ func Open(cfg Config) *History {
 		disk: segments{dir: cfg.Dir, max: cfg.SegmentSize, keep: cfg.Segments},
 	}
 	if cfg.Dir != "" {
-		if err := h.disk.load(h.keep); err != nil {
+		if err := h.disk.load(h.reload); err != nil {
 			cfg.Log.Warn("reading old events failed", "error", err)
 		}
 	}
@@ -102,6 +102,16 @@ func (h *History) Record(events ...timeline.Event) {
 		}
 	}
 }
+
+// reload takes an event from disk; one that does not follow those before it is damage.
+func (h *History) reload(e timeline.Event) {
+	if e.Seq > h.last && e.Seq < maxSeq {
+		h.keep(e)
+	}
+}
+
+// maxSeq is more events than there will ever be.
+const maxSeq = 1 << 62
 
 // maxDetail is the longest Detail in octets.
 const maxDetail = 200

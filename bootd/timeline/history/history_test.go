@@ -233,3 +233,28 @@ func TestRunFlushesEachSecondAndAtTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// FuzzLoad reads whatever a disk may hold: no panic, and the numbers only go up.
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(`{"seq":1,"time":"2026-01-02T12:00:00Z","kind":"armed","host":"a"}` + "\n" + `{"seq":2,"ti`))
+	f.Add([]byte("\n\n{}\nnull\n[]\n{\"seq\":18446744073709551615}\n"))
+	f.Add([]byte(`{"seq":3,"kind":"dhcp-lease","host":"a","mac":"52:54:00"}`))
+	f.Add(bytes.Repeat([]byte("x"), 3*maxLine))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "events-00000000000000000001.ndjson"), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		h := Open(Config{Dir: dir, Now: func() time.Time { return noon }, Log: slog.New(slog.DiscardHandler)})
+		h.Record(event("z"))
+		events := h.Events(Query{})
+		if n := len(events); n == 0 || events[n-1].Host != "z" {
+			t.Fatalf("the new event is not the last of %d", n)
+		}
+		for i := 1; i < len(events); i++ {
+			if events[i].Seq <= events[i-1].Seq {
+				t.Fatalf("event %d after %d", events[i].Seq, events[i-1].Seq)
+			}
+		}
+	})
+}
