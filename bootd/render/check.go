@@ -58,7 +58,7 @@ func (s *Set) checkHost(snap *site.Snapshot, h *site.Host) []*Error {
 		if name == "" {
 			continue
 		}
-		if _, err := s.Render(name, d); err != nil {
+		if err := s.render(name, d, func([]byte) {}); err != nil {
 			errs = append(errs, located(err, name, h.Name))
 		}
 	}

@@ -40,15 +40,15 @@ func (s *Set) include(name string, data any) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	out, err := execute(t, data)
-	if err != nil {
+	var out string
+	if err := s.execute(t, data, func(b []byte) { out = string(b) }); err != nil {
 		var host string
 		if d, ok := data.(Data); ok {
 			host = d.Host
 		}
 		return "", located(err, name, host)
 	}
-	return string(out), nil
+	return out, nil
 }
 
 func toJSON(v any) (string, error) {
@@ -56,11 +56,19 @@ func toJSON(v any) (string, error) {
 	return string(b), err
 }
 
+// text is how a template prints a value.
+func text(v any) string {
+	if s, ok := v.(string); ok {
+		return s
+	}
+	return fmt.Sprint(v)
+}
+
 func control(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 // shell quotes one value for sh.
 func shell(v any) (string, error) {
-	s := fmt.Sprint(v)
+	s := text(v)
 	if strings.ContainsFunc(s, control) {
 		return "", fmt.Errorf("%q holds a control character", s)
 	}
@@ -69,7 +77,7 @@ func shell(v any) (string, error) {
 
 // debconf passes a value that can stand in a preseed file, where one line is one answer and a final backslash joins lines.
 func debconf(v any) (string, error) {
-	s := fmt.Sprint(v)
+	s := text(v)
 	if strings.ContainsFunc(s, control) {
 		return "", fmt.Errorf("%q holds a control character", s)
 	}
@@ -81,7 +89,7 @@ func debconf(v any) (string, error) {
 
 // words passes a value that is one word or several on a kernel command line or in an iPXE script.
 func words(v any) (string, error) {
-	s := fmt.Sprint(v)
+	s := text(v)
 	if strings.ContainsFunc(s, control) {
 		return "", fmt.Errorf("%q holds a control character", s)
 	}
@@ -101,7 +109,7 @@ func echo(v any) string {
 			return '?'
 		}
 		return r
-	}, fmt.Sprint(v))
+	}, text(v))
 	return strings.NewReplacer("${", "$ {", "||", "| |", "&&", "& &").Replace(s)
 }
 
@@ -109,9 +117,14 @@ func echo(v any) string {
 // preseed's early_command takes it out again by its name.
 func script(name, text string) (string, error) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "#= %s\n", name)
-	for line := range strings.Lines(text) {
-		b.WriteString("#|" + strings.TrimRight(line, "\n") + "\n")
+	b.Grow(len(text) + 2*strings.Count(text, "\n") + len(name) + 16)
+	b.WriteString("#= " + name + "\n")
+	for text != "" {
+		line, rest, _ := strings.Cut(text, "\n")
+		b.WriteString("#|")
+		b.WriteString(line)
+		b.WriteByte('\n')
+		text = rest
 	}
 	b.WriteString("#=")
 	return b.String(), nil
@@ -119,7 +132,7 @@ func script(name, text string) (string, error) {
 
 // plainURL reads an http URL such as a mirror's.
 func plainURL(v any) (*url.URL, error) {
-	s := fmt.Sprint(v)
+	s := text(v)
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "":

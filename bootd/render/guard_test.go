@@ -213,8 +213,8 @@ func (m *machine) calls(only string) []string {
 }
 
 const (
-	mdMagic   = "\xa9\x2b\x4e\xfc"
-	gib       = 1 << 30
+	mdMagic = "\xa9\x2b\x4e\xfc"
+	gib     = 1 << 30
 )
 
 // two is a machine with the two disks that most cases need.

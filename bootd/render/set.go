@@ -34,7 +34,8 @@ const (
 
 // Set is the templates of one file tree, parsed once. It is safe for concurrent use; make a new one to see changed files.
 type Set struct {
-	fsys fs.FS
+	fsys    fs.FS
+	buffers sync.Pool // of *limited
 
 	mu     sync.Mutex
 	parsed map[string]*entry
@@ -68,26 +69,42 @@ func (l layered) Open(name string) (fs.File, error) {
 
 // Render executes a template. The error is an *Error.
 func (s *Set) Render(name string, d Data) ([]byte, error) {
+	var out []byte
+	err := s.render(name, d, func(b []byte) { out = bytes.Clone(b) })
+	return out, err
+}
+
+// render gives the rendered text to take, which must not keep it.
+func (s *Set) render(name string, d Data, take func([]byte)) error {
 	if err := d.faulty(); err != nil {
-		return nil, &Error{Template: name, Host: d.Host, Msg: err.Error()}
+		return &Error{Template: name, Host: d.Host, Msg: err.Error()}
 	}
 	t, err := s.load(name, nil)
 	if err != nil {
-		return nil, located(err, name, d.Host)
+		return located(err, name, d.Host)
 	}
-	out, err := execute(t, d)
-	if err != nil {
-		return nil, located(err, name, d.Host)
+	if err := s.execute(t, d, take); err != nil {
+		return located(err, name, d.Host)
 	}
-	return out, nil
+	return nil
 }
 
-func execute(t *template.Template, data any) ([]byte, error) {
-	var out limited
-	if err := t.Execute(&out, data); err != nil {
-		return nil, err
+// execute uses a buffer that was used before: a check of all hosts renders the same texts thousands of times.
+func (s *Set) execute(t *template.Template, data any, take func([]byte)) error {
+	out, ok := s.buffers.Get().(*limited)
+	if !ok {
+		out = new(limited)
 	}
-	return out.buf.Bytes(), nil
+	defer s.buffers.Put(out)
+	out.buf.Reset()
+	if err := t.Execute(out, data); err != nil {
+		if errors.Is(err, errTooLong) {
+			return &Error{Template: t.Name(), Msg: errTooLong.Error(), Err: err}
+		}
+		return err
+	}
+	take(out.buf.Bytes())
+	return nil
 }
 
 var errTooLong = errors.New("renders to more than 1 MiB")

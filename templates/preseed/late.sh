@@ -101,19 +101,22 @@ bootorder() {
 	have=$(chroot "$TARGET" efibootmgr -v)
 	order=$(echo "$have" | sed -n 's/^BootOrder: *//p' | tr ',' ' ')
 	current=$(echo "$have" | sed -n 's/^BootCurrent: *//p')
-	net=$(echo "$have" | sed -n 's/^Boot\([0-9A-Fa-f]\{4\}\).*MAC(.*/\1/p' | tr '\n' ' ')
-	new=
-	# network entries: the one that booted us, then those of the old order; then everything else.
-	for entry in $current $order; do
-		case " $net" in *" $entry "*) case ",$new," in *",$entry,"*) ;; *) new=$new,$entry ;; esac ;; esac
+	# One network entry comes first, and only one: further ones would be tried before the disk. It is the one that booted
+	# us, or else the first for IPv6.
+	first=
+	if echo "$have" | grep -q "^Boot$current.*MAC("; then first=$current; fi
+	for entry in $order; do
+		[ -z "$first" ] || break
+		if echo "$have" | grep -q "^Boot$entry.*MAC(.*IPv6("; then first=$entry; fi
 	done
-	if [ -z "$new" ]; then
+	if [ -z "$first" ]; then
 		say "firmware has no network entry: the boot order stays"
 	else
+		new=$first
 		for entry in $order; do
-			case ",$new," in *",$entry,"*) ;; *) new=$new,$entry ;; esac
+			[ "$entry" = "$first" ] || new=$new,$entry
 		done
-		chroot "$TARGET" efibootmgr -q -o "${new#,}" || say "the boot order could not be set"
+		chroot "$TARGET" efibootmgr -q -o "$new" || say "the boot order could not be set"
 	fi
 	[ -z "$mounted" ] || umount "$vars"
 }
