@@ -37,7 +37,7 @@ func (b Binding) Encode() []byte {
 
 // Decode reads a record that Encode wrote. An error means that the store holds something else under a lease's key.
 func Decode(record []byte) (Binding, error) {
-	r := reader{rest: record}
+	r := reader{rest: string(record)} // copied once: the texts of the binding are parts of it
 	if r.octet() != codecVersion {
 		return Binding{}, fmt.Errorf("decoding binding: %w", errRecord)
 	}
@@ -53,8 +53,8 @@ func Decode(record []byte) (Binding, error) {
 			break
 		}
 		c := Claim{DUID: ident.DUID(r.text())}
-		if raw := r.take(4); raw != nil {
-			c.IAID = ident.IAID(binary.BigEndian.Uint32(raw))
+		if raw := r.take(4); raw != "" {
+			c.IAID = ident.IAID(raw[0])<<24 | ident.IAID(raw[1])<<16 | ident.IAID(raw[2])<<8 | ident.IAID(raw[3])
 		}
 		b.Claims = append(b.Claims, c)
 	}
@@ -84,14 +84,14 @@ func appendTime(out []byte, t time.Time) []byte {
 
 // reader takes a record apart; bad stays true once something is missing.
 type reader struct {
-	rest []byte
+	rest string
 	bad  bool
 }
 
-func (r *reader) take(n uint64) []byte {
+func (r *reader) take(n uint64) string {
 	if r.bad || uint64(len(r.rest)) < n {
 		r.bad = true
-		return nil
+		return ""
 	}
 	b := r.rest[:n]
 	r.rest = r.rest[n:]
@@ -99,14 +99,14 @@ func (r *reader) take(n uint64) []byte {
 }
 
 func (r *reader) octet() byte {
-	if b := r.take(1); b != nil {
+	if b := r.take(1); b != "" {
 		return b[0]
 	}
 	return 0
 }
 
 func (r *reader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.rest)
+	v, n := binary.Uvarint(r.head())
 	if n <= 0 {
 		r.bad = true
 		return 0
@@ -115,10 +115,16 @@ func (r *reader) uvarint() uint64 {
 	return v
 }
 
-func (r *reader) text() string { return string(r.take(r.uvarint())) }
+// head is enough of the rest for one number.
+func (r *reader) head() []byte {
+	var b [binary.MaxVarintLen64]byte
+	return b[:copy(b[:], r.rest)]
+}
+
+func (r *reader) text() string { return r.take(r.uvarint()) }
 
 func (r *reader) time() time.Time {
-	v, n := binary.Varint(r.rest)
+	v, n := binary.Varint(r.head())
 	if n <= 0 {
 		r.bad = true
 		return time.Time{}

@@ -106,17 +106,16 @@ func (g *granting) free(a netip.Addr) bool {
 	if !e.found || !e.b.InForce(g.now) {
 		return true
 	}
-	until := e.b.ValidUntil.UTC().Format(time.RFC3339)
-	switch {
-	case e.b.State == lease.Declined:
-		g.event(timeline.Warning, reason.NoAddrsAvail, a.String(),
-			fmt.Sprintf("put aside until %s: the client found another machine using it", until))
-	case !g.mine(e):
-		g.event(timeline.Warning, reason.NoAddrsAvail, a.String(),
-			fmt.Sprintf("held by %q until %s", e.b.Holder, until))
-	default:
+	declined := e.b.State == lease.Declined
+	if !declined && g.mine(e) {
 		return true
 	}
+	until := e.b.ValidUntil.UTC().Format(time.RFC3339)
+	detail := fmt.Sprintf("held by %q until %s", e.b.Holder, until)
+	if declined {
+		detail = fmt.Sprintf("put aside until %s: the client found another machine using it", until)
+	}
+	g.event(timeline.Warning, reason.NoAddrsAvail, a.String(), detail)
 	return false
 }
 
