@@ -126,7 +126,7 @@ func (p *Plan) checkTemplates() []Fault {
 func (p *Plan) checkFiles() []Fault {
 	dir, err := files.Open(p.Files)
 	if err != nil {
-		text := fmt.Sprintf("files: %s cannot be opened: make it, or set serve.files", p.Files)
+		text := fmt.Sprintf("files: there is no directory %s: make it, or set serve.files", p.Files)
 		if !errors.Is(err, fs.ErrNotExist) {
 			text = fmt.Sprintf("files: %v", err)
 		}

@@ -72,7 +72,7 @@ func (a app) watch(ctx context.Context, client *api.Client) error {
 		switch text := drawStatus(s, a.colour()); {
 		case screen:
 			width, height, err := term.GetSize(fd)
-			if err != nil {
+			if err != nil || width <= 0 || height <= 0 {
 				width, height = 80, 24
 			}
 			drawn := fit(text, width, height-1)
