@@ -184,12 +184,23 @@ func (r *Release) Root(ctx context.Context, dir string, names ...string) error {
 
 // RunIn runs a program inside a root, whatever release the machine itself runs. It needs root's rights.
 func RunIn(ctx context.Context, root, name string, args ...string) error {
-	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Path, cmd.Err, cmd.Dir = name, nil, "/"
-	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin", "LC_ALL=C"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: root, Pdeathsig: syscall.SIGKILL}
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("running %s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	_, err := OutputIn(ctx, root, name, args...)
+	return err
+}
+
+// OutputIn is RunIn for a program whose standard output is wanted.
+func OutputIn(ctx context.Context, root, name string, args ...string) (string, error) {
+	cmd := &exec.Cmd{
+		Path: name, Args: append([]string{name}, args...), Dir: "/", Env: []string{"PATH=/usr/sbin:/usr/bin", "LC_ALL=C"},
+		SysProcAttr: &syscall.SysProcAttr{Chroot: root},
 	}
-	return nil
+	var out, said strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &said
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("running %s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(said.String()))
+	}
+	return out.String(), nil
 }
