@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"syscall"
 
 	"bootd.internal/bootd/reason"
@@ -87,7 +88,7 @@ func (c *Conn) Write(b []byte, p Peer) error {
 	var oob []byte
 	if p.Local.IsValid() {
 		index := 0
-		if p.Addr.Addr().IsLinkLocalUnicast() {
+		if p.Addr.Addr().IsLinkLocalUnicast() || p.Local.IsLinkLocalUnicast() {
 			index = p.Index
 		}
 		oob = control(p.Local, index)
@@ -105,7 +106,7 @@ func (p Peer) Answer() (*net.UDPConn, error) {
 	case !a.IsValid():
 		a = netip.IPv6Unspecified()
 	case a.IsLinkLocalUnicast():
-		a = a.WithZone(p.Addr.Addr().Zone())
+		a = a.WithZone(strconv.Itoa(p.Index))
 	}
 	c, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, 0)))
 	if err != nil {

@@ -43,46 +43,56 @@ func BenchmarkFetch(b *testing.B) {
 		b.Run(fmt.Sprint(window), func(b *testing.B) {
 			b.SetBytes(size)
 			for range b.N {
-				drain(b, s.Addr(), window)
+				if n, err := drain(s.Addr(), "initrd", window); n != size || err != nil {
+					b.Fatalf("%d octets, %v", n, err)
+				}
 			}
 		})
 	}
 }
 
-// drain fetches the file as fast as it can.
-func drain(b *testing.B, server netip.AddrPort, window int) {
-	b.Helper()
+// drain fetches a file as fast as it can and gives its size.
+func drain(server netip.AddrPort, name string, window int) (int, error) {
 	conn, err := net.ListenUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.IPv6Loopback(), 0)))
 	if err != nil {
-		b.Fatal(err)
+		return 0, err
 	}
 	defer conn.Close()
-	rrq := fmt.Sprintf("\x00\x01initrd\x00octet\x00blksize\x001428\x00windowsize\x00%d\x00", window)
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		return 0, err
+	}
+	rrq := fmt.Sprintf("\x00\x01%s\x00octet\x00blksize\x001428\x00windowsize\x00%d\x00", name, window)
 	if _, err := conn.WriteToUDPAddrPort([]byte(rrq), server); err != nil {
-		b.Fatal(err)
+		return 0, err
 	}
 	buf := make([]byte, 2048)
+	octets := 0
 	for next := uint16(0); ; {
 		n, from, err := conn.ReadFromUDPAddrPort(buf)
 		if err != nil {
-			b.Fatal(err)
+			return octets, err
 		}
 		block := uint16(buf[2])<<8 | uint16(buf[3])
-		if opcode(buf) == opOACK {
+		switch opcode(buf) {
+		case opOACK:
 			block = 0
+		case opERROR:
+			return octets, fmt.Errorf("received %q", buf[:n])
 		}
 		if block != next {
 			continue
 		}
-		next++
+		if next++; opcode(buf) == opDATA {
+			octets += n - 4
+		}
 		last := opcode(buf) == opDATA && n < 1428+4
 		if int(block)%window == 0 || last || block == 0 {
 			if _, err := conn.WriteToUDPAddrPort(packACK(block), from); err != nil {
-				b.Fatal(err)
+				return octets, err
 			}
 		}
 		if last {
-			return
+			return octets, nil
 		}
 	}
 }

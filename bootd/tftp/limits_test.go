@@ -3,6 +3,7 @@ package tftp
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"net/netip"
 	"runtime"
 	"strings"
@@ -40,6 +41,27 @@ func TestFlood(t *testing.T) {
 	delete(counts, reason.Retransmit) // the socket's buffer decides how many came through
 	if diff := cmp.Diff(map[reason.Reason]int{reason.Answered: 1}, counts); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestManyClients is a rack that boots at once.
+func TestManyClients(t *testing.T) {
+	const clients = 200
+	s, _ := serve(t, func(c *Config) { c.MaxPerClient = clients })
+	failed := make(chan error, clients)
+	for range clients {
+		go func() {
+			n, err := drain(s.Addr(), "debian13/linux", 4)
+			if err == nil && n != 300_000 {
+				err = fmt.Errorf("%d octets", n)
+			}
+			failed <- err
+		}()
+	}
+	for range clients {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

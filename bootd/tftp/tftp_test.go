@@ -69,19 +69,18 @@ func observed(t *testing.T, r recorder, want timeline.Observation) {
 
 func never(int) bool { return false }
 
-// TestFirmware is EDK2 (MdeModulePkg Mtftp6Dxe): a request that only learns the size, then the real one.
+// TestFirmware replays OVMF 2022.11 as captured: a request that only learns the size, then the real one.
 func TestFirmware(t *testing.T) {
 	s, r := serve(t, nil)
 	probe := dial(t, s)
-	opts := []string{"ipxe.efi", "octet", "tsize", "0", "blksize", "1228", "windowsize", "4"}
-	probe.rrq(opts...)
+	probe.rrq("ipxe.efi", "octet", "tsize", "0", "blksize", "1228", "windowsize", "4")
 	probe.expect("\x00\x06tsize\x005000\x00blksize\x001228\x00windowsize\x004\x00")
 	probe.send(packERROR(8, "User aborted the transfer"), probe.from)
 	observed(t, r, seen("RRQ", reason.Aborted))
 
 	c := dial(t, s)
-	c.rrq(opts...)
-	c.expect("\x00\x06tsize\x005000\x00blksize\x001228\x00windowsize\x004\x00")
+	c.rrq("ipxe.efi", "octet", "blksize", "1228", "windowsize", "4")
+	c.expect("\x00\x06blksize\x001228\x00windowsize\x004\x00")
 	c.ack(0)
 	if got := c.fetch(1228, 4, never); !bytes.Equal(got, content(5000)) {
 		t.Errorf("%d octets", len(got))
