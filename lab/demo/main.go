@@ -39,7 +39,14 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGINT, unix.SIGTERM)
 	ctx, cancel := context.WithTimeoutCause(ctx, *limit, fmt.Errorf("not done after %s", *limit))
-	screen := &screen{out: os.Stdout, live: !*plain && term.IsTerminal(int(os.Stdout.Fd()))}
+	terminal := int(os.Stdout.Fd())
+	screen := &screen{out: os.Stdout, live: !*plain && term.IsTerminal(terminal), width: func() int {
+		width, _, err := term.GetSize(terminal)
+		if err != nil {
+			return 0
+		}
+		return width
+	}}
 	var err error
 	if *evidence == "" {
 		*evidence, err = os.MkdirTemp("", "bootd-demo-")

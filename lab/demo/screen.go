@@ -14,6 +14,9 @@ import (
 type screen struct {
 	out  io.Writer
 	live bool
+	// width is the terminal's in columns: a row that wraps would not be drawn
+	// over. 0: unknown.
+	width func() int
 
 	drawn int               // lines of the table that are on the terminal
 	said  map[string]string // the last line of each host
@@ -36,6 +39,9 @@ func (s *screen) draw(r *rack) {
 	}
 	lines := table(r)
 	for _, line := range lines {
+		if width := s.width(); width > 0 {
+			line = cut(line, width-1)
+		}
 		b.WriteString("\r\x1b[K" + line + "\n")
 	}
 	s.drawn = len(lines)
