@@ -301,6 +301,45 @@ func TestOverload(t *testing.T) {
 	}
 }
 
+// TestDrain: what was heard before the end is answered.
+func TestDrain(t *testing.T) {
+	netiftest.Kernel(t)
+	entered, gate := make(chan struct{}), make(chan struct{})
+	seen := make(recorder, 8)
+	snap := sitetest.Snapshot(t, lab, labFacts(t))
+	server, err := listen(Config{
+		Snapshot: func() *site.Snapshot { return snap }, Store: memory.New(), Observer: seen, Now: sitetest.Now,
+		Neighbours: netiftest.Neighbours{MACFunc: func(int, netip.Addr) (ident.MAC, bool) {
+			entered <- struct{}{}
+			<-gate
+			return ident.MAC{}, false
+		}},
+	}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- server.Run(ctx) }()
+	client, err := net.Dial("udp6", fmt.Sprintf("[::1]:%d", server.conn.LocalAddr().(*net.UDPAddr).Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if _, err := client.Write(encodeRequest(packet{req: address.Request{Msg: address.Solicit, Client: node0()}})); err != nil {
+		t.Fatal(err)
+	}
+	<-entered
+	cancel()
+	close(gate)
+	if o := seen.next(t); o.Outcome.Reason != reason.NotServedLink { // loopback is none of the lab's links
+		t.Errorf("observed %+v", o)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLink hears a multicast on a link that it joined and answers from its link-local address to the client's port, and
 // hears nothing on a link that it left.
 func TestLink(t *testing.T) {
