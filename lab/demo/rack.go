@@ -201,6 +201,9 @@ func (r *rack) watch(ctx context.Context, s *screen) error {
 		case <-tick.C:
 		case <-r.daemon.Changed():
 		case <-ctx.Done():
+			if errors.Is(ctx.Err(), context.Canceled) {
+				return context.Cause(ctx) // somebody pressed Ctrl-C: nothing failed
+			}
 			return r.late(context.Cause(ctx))
 		}
 	}
