@@ -21,11 +21,17 @@ type Observer struct {
 	history Recorder
 	now     func() time.Time
 
-	mu         sync.Mutex
-	window     time.Time
-	strangers  int
-	suppressed int
+	mu        sync.Mutex
+	window    time.Time
+	strangers int
+	lines     int
+	// unkept and unsaid are what was held back in this window.
+	unkept, unsaid int
 }
+
+// linesPerSecond bounds the log: a site that gets its power back changes thousands of leases a second, and nobody reads
+// a line of each. Metrics and history have them all. At debug level nothing is held back.
+const linesPerSecond = 200
 
 // strangersPerSecond bounds the events without a listed host that are kept: anybody on the wire can cause them, and a
 // flood must not push the hosts' own history out of the ring.
@@ -55,23 +61,48 @@ func (o *Observer) admit(events []timeline.Event) []timeline.Event {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.turn()
 	var out []timeline.Event
-	if now := o.now(); now.Sub(o.window) >= time.Second || now.Before(o.window) {
-		if o.suppressed > 0 {
-			o.log.Warn("events of unlisted machines not kept", "count", o.suppressed)
-		}
-		o.window, o.strangers, o.suppressed = now, 0, 0
-	}
 	for _, e := range events {
 		if fromStranger(e) {
 			if o.strangers++; o.strangers > strangersPerSecond {
-				o.suppressed++
+				o.unkept++
 				continue
 			}
 		}
 		out = append(out, e)
 	}
 	return out
+}
+
+// turn begins a new window each second and says what the last one held back.
+func (o *Observer) turn() {
+	now := o.now()
+	if now.Sub(o.window) < time.Second && !now.Before(o.window) {
+		return
+	}
+	if o.unkept > 0 {
+		o.log.Warn("events of unlisted machines not kept", "count", o.unkept)
+	}
+	if o.unsaid > 0 {
+		o.log.Warn("log lines held back", "count", o.unsaid)
+	}
+	o.window, o.strangers, o.lines, o.unkept, o.unsaid = now, 0, 0, 0, 0
+}
+
+// mayWrite counts a line against the window.
+func (o *Observer) mayWrite(ctx context.Context) bool {
+	if o.log.Enabled(ctx, slog.LevelDebug) {
+		return true
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.turn()
+	if o.lines++; o.lines > linesPerSecond {
+		o.unsaid++
+		return false
+	}
+	return true
 }
 
 func fromStranger(e timeline.Event) bool {
@@ -95,7 +126,7 @@ func (o *Observer) write(obs timeline.Observation) {
 		level = slog.LevelInfo
 	}
 	ctx := context.Background()
-	if !o.log.Enabled(ctx, level) {
+	if !o.log.Enabled(ctx, level) || !o.mayWrite(ctx) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 10)

@@ -118,6 +118,34 @@ func TestStrangersCannotFloodTheHistory(t *testing.T) {
 	}
 }
 
+func TestTheLogIsBounded(t *testing.T) {
+	now := noon
+	for _, c := range []struct {
+		level slog.Level
+		want  int
+	}{{slog.LevelInfo, linesPerSecond}, {slog.LevelDebug, 1000}} {
+		var log bytes.Buffer
+		rec, m := &recorder{}, NewMetrics("v1", noon)
+		o := NewObserver(m, plain(&log, c.level), rec, func() time.Time { return now })
+		changed := timeline.Observation{
+			Adapter: "dhcp6", Message: "Request", Outcome: reason.Outcome{Reason: reason.Changed, Host: "r1n01"},
+			Events: []timeline.Event{{Kind: timeline.DHCPLease, Host: "r1n01"}},
+		}
+		for range 1000 {
+			o.Observe(changed)
+		}
+		if got := strings.Count(log.String(), "\n"); got != c.want || len(rec.events) != 1000 || m.answers[answerLabels{"dhcp6", "Request", "changed"}] != 1000 {
+			t.Errorf("%v: %d lines, want %d; %d events", c.level, got, c.want, len(rec.events))
+		}
+		log.Reset()
+		now = now.Add(time.Second)
+		o.Observe(changed)
+		if got := strings.Contains(log.String(), "msg=\"log lines held back\" count=800"); got != (c.level == slog.LevelInfo) {
+			t.Errorf("%v: %s", c.level, log.String())
+		}
+	}
+}
+
 func TestMessageLabelIsBounded(t *testing.T) {
 	m := NewMetrics("v1", noon)
 	for i := range 4 * maxMessages {
