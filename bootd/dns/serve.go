@@ -101,11 +101,7 @@ func (s *Server) resolve(ctx context.Context, c client, q *query, snap *site.Sna
 	}
 	k := keyOf(q)
 	if a := s.cache.get(k, s.cfg.Now()); a != nil {
-		why := reason.Cached
-		if a.code == codeServFail {
-			why = reason.UpstreamFailed
-		}
-		s.answer(c, q, a, reasonOnly(why), nil)
+		s.answer(c, q, a, reasonOnly(cached(a)), nil)
 		return false
 	}
 	why := s.forwarder.join(ctx, k, q, waiter{
@@ -126,6 +122,14 @@ func (s *Server) resolve(ctx context.Context, c client, q *query, snap *site.Sna
 	return true
 }
 
+// cached is the reason of an answer that was kept: a failure goes on being one.
+func cached(a *answer) reason.Reason {
+	if a.code == codeServFail {
+		return reason.UpstreamFailed
+	}
+	return reason.Cached
+}
+
 // ask is one flight of the forwarder: what it learns is kept before anybody is told.
 func (s *Server) ask(ctx context.Context, q *query) (a *answer, why reason.Reason, err error) {
 	defer func() {
@@ -133,6 +137,9 @@ func (s *Server) ask(ctx context.Context, q *query) (a *answer, why reason.Reaso
 			a, why, err = blank(q, codeServFail), reason.UpstreamFailed, fmt.Errorf("forwarding DNS query: panic: %v", v)
 		}
 	}()
+	if a := s.cache.get(keyOf(q), s.cfg.Now()); a != nil { // the flight before this one landed while the client came to join
+		return a, cached(a), nil
+	}
 	why = reason.Forwarded
 	a, err = s.upstreams.resolve(ctx, q, s.servers(s.cfg.Snapshot()))
 	if err != nil {
