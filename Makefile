@@ -13,7 +13,7 @@ SLOW := ./lab/... ./test/netns/... ./test/qemu/...
 FAST  = $(filter-out $(shell go list $(SLOW)),$(shell go list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check lint test fast slow demo bench clean
+.PHONY: help build check lint test fast slow ipxe demo bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -37,9 +37,13 @@ test: ## everything: installs what it needs, as root or through sudo
 fast:
 	go test -race -shuffle=on $(FAST)
 
-slow: build
+slow: build ipxe
 	go build -race -o $(BIN)/bootd-race ./cmd/bootd
 	BOOTD_BINARY=$(CURDIR)/$(BIN)/bootd-race go test -p 1 -count 1 -timeout 15m $(if $(ROOT),-exec '$(ROOT)') $(SLOW)
+
+ipxe: ## build/ipxe: boot media and boot loaders, out of the distribution's iPXE
+	scripts/deps.sh media
+	ipxe-build/media.sh build/ipxe
 
 demo: ## three machines, two installs begun, one local disk: under four minutes
 	scripts/deps.sh demo
@@ -50,7 +54,8 @@ demo: ## three machines, two installs begun, one local disk: under four minutes
 bench: ## the figures: start, memory, size, exchanges per second beside Kea
 	scripts/deps.sh test
 	@$(MAKE) --no-print-directory build
-	go test -run '^$$' -bench . -benchtime 1s ./bootd/...
+	go build -trimpath -o $(BIN)/bench ./lab/bench
+	@$(ROOT) $(BIN)/bench -bootd $(BIN)/bootd
 
 clean: ## what the other targets made
-	rm -rf $(BIN)
+	rm -rf $(BIN) build
