@@ -170,7 +170,7 @@ func lintScript(t *testing.T, text string) {
 		t.Error("does not begin with #!ipxe")
 	}
 	known := map[string]bool{}
-	for _, c := range []string{"echo", "kernel", "initrd", "boot", "sleep", "iseq", "exit", "sanboot", "chain", "ifconf", "goto"} {
+	for _, c := range []string{"echo", "kernel", "initrd", "boot", "sleep", "iseq", "exit", "sanboot", "isset", "set", "chain", "ifconf", "goto"} {
 		known[c] = true
 	}
 	for line := range strings.Lines(text) {

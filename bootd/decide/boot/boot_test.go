@@ -145,7 +145,8 @@ func expect(t *testing.T, d boot.Decision, want string) {
 }
 
 const localTail = `iseq ${platform} efi && exit 1 ||
-sanboot --no-describe --drive 0x80 ||
+isset ${local-drive} || set local-drive 0x80
+sanboot --no-describe --drive ${local-drive} ||
 exit 1
 `
 

@@ -131,7 +131,8 @@ func reveal(text []byte, s install.Secrets) []byte {
 const lastResort = `#!ipxe
 echo bootd: the templates of bootd cannot be rendered: booting the local disk
 iseq ${platform} efi && exit 1 ||
-sanboot --no-describe --drive 0x80 ||
+isset ${local-drive} || set local-drive 0x80
+sanboot --no-describe --drive ${local-drive} ||
 exit 1
 `
 
