@@ -2,7 +2,8 @@
 # deps.sh SET... - install the Debian packages that a set of tasks needs.
 #
 #   demo   what `make demo` runs: QEMU, firmware, iPXE, Debian 12's installer
-#   test   demo, and the client programs that `make test` drives
+#   media  what `make ipxe` makes boot media with
+#   test   both, and the client programs and checkers that `make test` drives
 #
 # Fast when all is there (one dpkg-query). Needs root, or sudo. Uses whatever
 # mirror apt is configured with. No service that a package brings is started
@@ -11,7 +12,8 @@ set -eu
 
 # One package per word; a|b: the first of them that this release has.
 DEMO='git qemu-system-x86 ovmf ipxe debian-installer-12-netboot-amd64 iproute2'
-TEST="$DEMO"' gcc libc6-dev systemd isc-dhcp-client dhcpcd5|dhcpcd-base
+MEDIA='ipxe xorriso mtools syslinux syslinux-common isolinux fdisk debian-archive-keyring'
+TEST="$DEMO $MEDIA"' gcc shellcheck libc6-dev systemd isc-dhcp-client dhcpcd5|dhcpcd-base
 	wide-dhcpv6-client ndisc6 tftp-hpa atftp curl bind9-dnsutils
 	kea-dhcp6-server kea-admin tcpdump'
 
@@ -28,8 +30,9 @@ wanted=
 for set in "${@:-demo}"; do
 	case $set in
 	demo) wanted="$wanted $DEMO" ;;
+	media) wanted="$wanted $MEDIA" ;;
 	test) wanted="$wanted $TEST" ;;
-	*) die "unknown set '$set'; the sets are: demo test" ;;
+	*) die "unknown set '$set'; the sets are: demo media test" ;;
 	esac
 done
 
