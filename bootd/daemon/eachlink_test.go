@@ -193,3 +193,20 @@ func TestRunAllNamesTheOneThatFailed(t *testing.T) {
 		t.Errorf("a wanted end: %v", err)
 	}
 }
+
+func TestRunAllLeavesBehindWhatDoesNotEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		hangs := fakeTask{name: "tftp", run: func(context.Context) error { <-release; return nil }}
+		ends := fakeTask{name: "dns", run: func(ctx context.Context) error { <-ctx.Done(); return nil }}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- runAll(ctx, []Task{hangs, ends}) }()
+		synctest.Wait()
+		cancel()
+		if err, want := <-done, "stopping: after 10s still running: tftp"; err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		close(release)
+	})
+}

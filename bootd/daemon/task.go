@@ -8,6 +8,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -22,12 +27,22 @@ type Task interface {
 
 var errEnded = errors.New("it ended by itself")
 
-// runAll runs what must live: when one fails, all end, and the error names the one.
+// stopWithin is how long all tasks together may take to end; HTTP alone gives requests under way three seconds.
+const stopWithin = 10 * time.Second
+
+// runAll runs what must live: when one fails, all end, and the error names the one. A task that does not end in time is
+// left behind and named: the store must still be closed.
 func runAll(ctx context.Context, tasks []Task) error {
 	g, ctx := errgroup.WithContext(ctx)
+	var mu sync.Mutex
+	running := map[string]bool{}
 	for _, t := range tasks {
+		running[t.String()] = true
 		g.Go(func() error {
 			err := t.Run(ctx)
+			mu.Lock()
+			delete(running, t.String())
+			mu.Unlock()
 			switch {
 			case ctx.Err() != nil && (err == nil || errors.Is(err, context.Canceled)):
 				return nil
@@ -37,7 +52,27 @@ func runAll(ctx context.Context, tasks []Task) error {
 			return fmt.Errorf("running %s: %w", t, err)
 		})
 	}
-	return g.Wait()
+	ended := make(chan error, 1)
+	go func() { ended <- g.Wait() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	late := time.NewTimer(stopWithin)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	err := fmt.Errorf("stopping: after %s still running: %s", stopWithin, strings.Join(slices.Sorted(maps.Keys(running)), ", "))
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		err = errors.Join(cause, err)
+	}
+	return err
 }
 
 // allReady waits until every task is ready; false: ctx ended first.

@@ -45,6 +45,7 @@ type History struct {
 	states  map[string]timeline.HostState
 	readers map[*Reader]struct{}
 	pending []timeline.Event // not yet written
+	skipped int              // never to be written: too many came in one second
 
 	disk segments
 }
@@ -94,8 +95,12 @@ func (h *History) Record(events ...timeline.Event) {
 			e.Detail = e.Detail[:maxDetail]
 		}
 		h.keep(e)
-		if h.cfg.Dir != "" && len(h.pending) < h.cfg.Ring {
+		switch {
+		case h.cfg.Dir == "":
+		case len(h.pending) < h.cfg.Ring:
 			h.pending = append(h.pending, e)
+		default:
+			h.skipped++
 		}
 		for r := range h.readers {
 			h.offer(r, e)
@@ -204,9 +209,12 @@ func (h *History) Run(ctx context.Context) error {
 // Flush writes what is waiting. A failure is logged once until a write works again.
 func (h *History) Flush() {
 	h.mu.Lock()
-	pending := h.pending
-	h.pending = nil
+	pending, skipped := h.pending, h.skipped
+	h.pending, h.skipped = nil, 0
 	h.mu.Unlock()
+	if skipped > 0 {
+		h.cfg.Log.Warn("events not written: too many at once", "count", skipped)
+	}
 	if len(pending) == 0 {
 		return
 	}
