@@ -165,3 +165,18 @@ func TestRender(t *testing.T) {
 		}
 	}
 }
+
+// FuzzQuery asks for whatever a person may type: an answer or an error, never a panic.
+func FuzzQuery(f *testing.F) {
+	for _, q := range []string{"r1n01", "r1n03/eth1", "/", "52:54:00:aa:01:01", "::", "fe80::1%eth1", "::ffff:192.0.2.1", "00:04", "00112233445566778899aabbccddeeff", "\x00"} {
+		f.Add(q)
+	}
+	src := explain.Source{Now: sitetest.Now()}
+	src.Snapshot, _ = site.Resolve(sitetest.Inventory(f, sitetest.Small()), sitetest.SmallFacts(f), nil, sitetest.Now())
+	f.Fuzz(func(t *testing.T, q string) {
+		r, err := explain.Explain(src, q)
+		if err == nil && r.Kind == "" || err != nil && r.Kind != "" {
+			t.Errorf("%q: %+v, %v", q, r, err)
+		}
+	})
+}
