@@ -164,23 +164,35 @@ func node(t *testing.T, l *lab.Lab, link *lab.Link, name, addr string) *lab.Node
 	return n
 }
 
-// TestDiskBoots proves that the marker which other tests rely on comes from
-// the disk's own boot sector.
-func TestDiskBoots(t *testing.T) {
-	l := labtest.New(t)
-	link, err := l.Link("rack1")
-	if err != nil {
-		t.Fatal(err)
+// TestDisksBoot proves that the marker which other tests rely on comes from the
+// disk's own boot sector, or its own UEFI program.
+func TestDisksBoot(t *testing.T) {
+	cases := []struct {
+		name  string
+		mode  lab.Mode
+		write func(path string) error
+	}{
+		{"BIOS", lab.BIOSDisk, lab.WriteDisk},
+		{"UEFI", lab.UEFIDisk, lab.WriteUEFIDisk},
 	}
-	disk := l.Path("disk.img")
-	if err := lab.WriteDisk(disk); err != nil {
-		t.Fatal(err)
-	}
-	vm, err := link.Boot(lab.Machine{Name: "disk", Mode: lab.BIOSDisk, MAC: "52:54:00:aa:01:01", Disk: disk})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := vm.Wait(labtest.Context(t, time.Minute), regexp.MustCompile("^"+lab.DiskMarker+"$")); err != nil {
-		t.Fatal(err)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			l := labtest.New(t)
+			link, err := l.Link("rack1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			disk := l.Path("disk.img")
+			if err := c.write(disk); err != nil {
+				t.Fatal(err)
+			}
+			vm, err := link.Boot(lab.Machine{Name: "disk", Mode: c.mode, MAC: "52:54:00:aa:01:01", Disk: disk})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := vm.Wait(labtest.Context(t, time.Minute), regexp.MustCompile("^"+lab.DiskMarker+"$")); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
