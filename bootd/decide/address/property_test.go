@@ -39,7 +39,7 @@ type held map[netip.Addr]struct {
 // addresses from host to host. At no time may two cards hold one address, and no address lies outside the prefix.
 func TestNobodySharesAnAddress(t *testing.T) {
 	snaps := []*site.Snapshot{rack(t, 0), rack(t, 1), rack(t, 2)}
-	steps := 30000
+	steps := 10000
 	if testing.Short() {
 		steps = 3000
 	}
