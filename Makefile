@@ -9,11 +9,11 @@ ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CI,BOOTD_BINARY,
 
 # The tests of these packages run in namespaces and virtual machines. They come
 # one package after another: side by side they would only slow each other down.
-SLOW := ./lab/... ./test/netns/... ./test/qemu/...
+SLOW := ./lab/... ./test/netns/... ./test/qemu/... ./test/systemd/...
 FAST  = $(filter-out $(shell go list $(SLOW)),$(shell go list ./...))
 
 .DEFAULT_GOAL := help
-.PHONY: help build check lint test fast slow ipxe demo bench clean
+.PHONY: help build check lint test fast slow ipxe install demo bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,21 @@ slow: build ipxe
 ipxe: ## build/ipxe: boot media and boot loaders, out of the distribution's iPXE
 	scripts/deps.sh media
 	ipxe-build/media.sh build/ipxe
+
+# Where `make install` puts things; DESTDIR goes before all of it.
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+INSTALL    ?= install
+
+install: ## bin/bootd, its systemd unit and the documents (PREFIX, DESTDIR)
+	@[ -x $(BIN)/bootd ] || { echo 'make install: no $(BIN)/bootd: run make build first, as yourself' >&2; exit 1; }
+	$(INSTALL) -D -m 755 $(BIN)/bootd $(DESTDIR)$(PREFIX)/bin/bootd
+	$(INSTALL) -d -m 755 $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(SYSCONFDIR)/bootd
+	sed 's|/usr/local|$(PREFIX)|g' packaging/systemd/bootd.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/bootd.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/bootd.service
+	$(INSTALL) -D -m 644 packaging/systemd/bootd.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/bootd.conf
+	$(INSTALL) -d -m 755 $(DESTDIR)$(PREFIX)/share/doc/bootd
+	$(INSTALL) -m 644 docs/*.md $(DESTDIR)$(PREFIX)/share/doc/bootd/
 
 demo: ## three machines, two installs begun, one local disk: under four minutes
 	scripts/deps.sh demo
