@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -447,13 +448,46 @@ func TestForeignLink(t *testing.T) {
 	l.mu.Unlock()
 	l.arm("r1n01")
 	for _, path := range []string{"/boot.ipxe", "/ipxe.efi"} {
-		res, body := l.do("GET", path)
-		if res.StatusCode != 403 || body != "bootd: this link is not served\n" {
-			t.Errorf("%s: %d %q", path, res.StatusCode, body)
+		if got := l.raw("GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n"); got != "" {
+			t.Errorf("%s: %q", path, got)
 		}
-		if o := l.next(); o.Outcome.Reason != reason.NotServedLink || len(o.Events) > 0 {
+		if o := l.next(); o.Outcome.Reason != reason.NotServedLink || o.Message != "connection" || len(o.Events) > 0 {
 			t.Errorf("%+v", o)
 		}
+	}
+}
+
+// TestLinkIsNoLongerServed takes a link out of service under a connection that stays.
+func TestLinkIsNoLongerServed(t *testing.T) {
+	var gone atomic.Bool
+	l := newLab(t, func(c *Config) {
+		snap := c.Snapshot()
+		c.Snapshot = func() *site.Snapshot {
+			if gone.Load() {
+				return &site.Snapshot{}
+			}
+			return snap
+		}
+	})
+	c, err := net.Dial("tcp6", strings.TrimPrefix(l.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	for _, want := range []int{200, 403} {
+		if _, err := io.WriteString(c, "GET /boot.ipxe HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		res, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, res.Body); err != nil || res.StatusCode != want {
+			t.Errorf("got %d, %v, want %d", res.StatusCode, err, want)
+		}
+		l.next()
+		gone.Store(true)
 	}
 }
 
@@ -509,6 +543,9 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 	if got := l.raw("GET /ipxe.efi HTTP/1.1\r\nHost: x\r\n\r\n"); got != "" {
 		t.Errorf("a fourth connection got %.40q", got)
+	}
+	if o := l.next(); o.Outcome.Reason != reason.Overload {
+		t.Errorf("observed %+v", o)
 	}
 	open[0].Close()
 	for tries := 0; ; tries++ { // the server notices the end of the first in its own time

@@ -5,12 +5,16 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"bootd.internal/bootd/reason"
 )
 
-// listener bounds connections and remembers how each came in.
+// listener bounds connections, remembers how each came in, and turns away those of links that are not served.
 type listener struct {
 	*net.TCPListener
 	index   func(*net.TCPConn) (int, error)
+	served  func(*conn) reason.Reason
+	refused func(*conn, reason.Reason)
 	slots   chan struct{}
 	perPeer int
 	closed  chan struct{}
@@ -20,15 +24,14 @@ type listener struct {
 	peers map[netip.Addr]int
 }
 
-func newListener(l *net.TCPListener, most, perPeer int, index func(*net.TCPConn) (int, error)) *listener {
+func newListener(l *net.TCPListener, most, perPeer int) *listener {
 	return &listener{
-		TCPListener: l, index: index, slots: make(chan struct{}, most), perPeer: perPeer,
+		TCPListener: l, slots: make(chan struct{}, most), perPeer: perPeer,
 		closed: make(chan struct{}), peers: map[netip.Addr]int{},
 	}
 }
 
-// Accept waits until fewer than the most connections are open, then for the next one. A peer that has too many is turned
-// away at once.
+// Accept waits until fewer than the most connections are open, then for the next one that may stay.
 func (l *listener) Accept() (net.Conn, error) {
 	select {
 	case l.slots <- struct{}{}:
@@ -44,14 +47,27 @@ func (l *listener) Accept() (net.Conn, error) {
 		c := &conn{TCPConn: tcp, listener: l}
 		c.source = tcp.RemoteAddr().(*net.TCPAddr).AddrPort()
 		c.dest = tcp.LocalAddr().(*net.TCPAddr).AddrPort().Addr()
-		index, err := l.index(tcp)
-		if err != nil || !l.enter(c.source.Addr()) {
-			_ = tcp.Close() // a peer that is gone, or has its share
-			continue
+		if l.welcome(c) {
+			return c, nil
 		}
-		c.index = index
-		return c, nil
+		_ = tcp.Close() // it never was one of ours
 	}
+}
+
+// welcome decides whether a connection may stay, and says so where it may not.
+func (l *listener) welcome(c *conn) bool {
+	var err error
+	if c.index, err = l.index(c.TCPConn); err != nil {
+		return false // the peer is gone
+	}
+	r := l.served(c)
+	if r == reason.None && !l.enter(c.source.Addr()) {
+		r = reason.Overload
+	}
+	if r != reason.None {
+		l.refused(c, r)
+	}
+	return r == reason.None
 }
 
 // Close ends Accept.

@@ -21,6 +21,7 @@ import (
 	"bootd.internal/bootd/files"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/ingress"
+	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/render"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/store"
@@ -88,7 +89,8 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.listener = newListener(l, cfg.MaxConns, cfg.MaxPerPeer, ingress.TCPIndex)
+	s.listener = newListener(l, cfg.MaxConns, cfg.MaxPerPeer)
+	s.listener.index, s.listener.served, s.listener.refused = ingress.TCPIndex, s.served, s.refused
 	s.server = &http.Server{
 		Handler:           http.HandlerFunc(s.handle),
 		ReadHeaderTimeout: cfg.Stall / 6,
@@ -101,6 +103,18 @@ func New(cfg Config) (*Server, error) {
 		DisableGeneralOptionsHandler: true,
 	}
 	return s, nil
+}
+
+// served says whether a connection came in on a link that is served: an upstream's port gets not even an error.
+func (s *Server) served(c *conn) reason.Reason {
+	_, _, r := ingress.Served(s.cfg.Snapshot(), c.index, c.source.Addr(), c.dest)
+	return r
+}
+
+func (s *Server) refused(c *conn, r reason.Reason) {
+	s.cfg.Observer.Observe(timeline.Observation{
+		Adapter: "http", Message: "connection", Outcome: reason.Outcome{Reason: r}, Peer: strconv.Quote(c.source.String()),
+	})
 }
 
 func listen(port int) (*net.TCPListener, error) {
