@@ -173,8 +173,9 @@ func (b *bench) dhcp(ctx context.Context) error {
 				return fmt.Errorf("loading %s: %d of %d exchanges in a minute, %d refused", side.name, res.Exchanges, exchanges, res.Refused)
 			}
 			*side.rates = append(*side.rates, res.Rate())
-			fmt.Printf("round %d %-5s %6.0f exchanges/s, median %v, 99%% %v, %d sent again\n", i+1, side.name, res.Rate(),
-				res.Quantile(0.5).Round(10*time.Microsecond), res.Quantile(0.99).Round(10*time.Microsecond), res.Retransmits)
+			fmt.Printf("round %d %-5s %6.0f exchanges/s, median %v, 99%% %v, %d sent again, %v of CPU each\n", i+1, side.name, res.Rate(),
+				res.Quantile(0.5).Round(10*time.Microsecond), res.Quantile(0.99).Round(10*time.Microsecond), res.Retransmits,
+				(s.cpu() / time.Duration(res.Exchanges)).Round(time.Microsecond))
 		}
 		ratio = append(ratio, ours[i]/kea[i])
 	}

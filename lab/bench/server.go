@@ -34,6 +34,11 @@ func (s *server) stop() error {
 	return errors.Join(err, s.lab.Close())
 }
 
+// cpu is what the server used, of a server that was stopped.
+func (s *server) cpu() time.Duration {
+	return s.cmd.ProcessState.UserTime() + s.cmd.ProcessState.SystemTime()
+}
+
 func (b *bench) network(name string) (*lab.Lab, *lab.Node, *lab.Node, error) {
 	l, err := lab.New(name, filepath.Join(b.dir, name))
 	if err != nil {
