@@ -150,7 +150,11 @@ func TestFirstBoot(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			line, _ := bufio.NewReader(c).ReadString('\n')
+			r := bufio.NewReader(c)
+			line, err := r.ReadString('\n')
+			for rest := line; err == nil && rest != "\r\n"; {
+				rest, err = r.ReadString('\n')
+			}
 			_, _ = c.Write([]byte(answer))
 			got <- line
 		}()

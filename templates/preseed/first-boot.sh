@@ -1,6 +1,7 @@
 #!/bin/bash
 # Says once that this system is up; bash alone is enough, no HTTP client need be installed.
 url={{shell .URL.FirstBoot}}
+trap '' PIPE # a connection that breaks is tried again
 for _ in {1..60}; do
 	if exec 3<>/dev/tcp/{{.Addr}}/{{.Port}}; then
 		printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "/${url#*://*/}" {{shell .Server}} >&3
