@@ -62,7 +62,10 @@ func kinds(events []timeline.Event) []timeline.Kind {
 }
 
 // TestUEFI boots OVMF by PXE over IPv6: two DHCPv6 clients of the firmware,
-// TFTP, then iPXE and its script. All of them get the host's one address.
+// TFTP, then iPXE and its script. All of them get the host's one address. The
+// host is not armed: iPXE leaves with an error and the firmware goes on to its
+// next entries, which are HTTP boot over IPv4, in vain for a minute, and the
+// disk.
 func TestUEFI(t *testing.T) {
 	r := labtest.NewRack(t, labtest.RackConfig{
 		Inventory: `
@@ -74,7 +77,11 @@ hosts:
 `,
 		Files: map[string][]byte{"snponly.efi": readFile(t, lab.SNPOnly)},
 	})
-	vm := boot(t, r, lab.Machine{Name: "r1n01", Mode: lab.UEFIPXE, MAC: mac})
+	disk := r.Path("disk.img")
+	if err := lab.WriteUEFIDisk(disk); err != nil {
+		t.Fatal(err)
+	}
+	vm := boot(t, r, lab.Machine{Name: "r1n01", Mode: lab.UEFIPXE, MAC: mac, Disk: disk})
 	e := r.WaitMachine(t, 2*time.Minute, vm, timeline.ScriptFetched)
 	if e.Reason != reason.LocalDisk {
 		t.Errorf("the script's reason is %s, want %s", e.Reason, reason.LocalDisk)
@@ -96,6 +103,8 @@ hosts:
 	}
 	waitConsole(t, vm, 10*time.Second, regexp.MustCompile("^bootd: r1n01 is not armed"))
 	t.Logf("script fetched %.1f s after power-on", e.Time.Sub(vm.Started).Seconds())
+	waitConsole(t, vm, 3*time.Minute, diskBooted)
+	t.Logf("disk booted %.1f s after power-on", time.Since(vm.Started).Seconds())
 }
 
 // TestInstaller arms a machine and boots it into Debian's installer until it
