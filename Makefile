@@ -32,10 +32,11 @@ lint:
 
 test: ## everything: installs what it needs, as root or through sudo
 	scripts/deps.sh test
-	$(MAKE) --no-print-directory lint fast slow
+	@$(MAKE) --no-print-directory -k lint fast slow
 
 fast:
-	go test -race -shuffle=on $(FAST)
+	@echo 'go test -race: everything but $(SLOW)'
+	@go test -race -shuffle=on $(FAST)
 
 slow: build ipxe
 	go build -race -o $(BIN)/bootd-race ./cmd/bootd
