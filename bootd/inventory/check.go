@@ -26,6 +26,7 @@ func (p *parser) check() {
 		c.profiles[p.inv.Profiles[i].Name] = &p.inv.Profiles[i]
 	}
 	c.references()
+	c.secrets()
 	c.links()
 	c.lengths()
 	c.overlaps()

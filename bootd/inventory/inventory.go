@@ -65,6 +65,8 @@ type Inventory struct {
 	Networks []Network
 	Profiles []Profile
 	Hosts    []Host
+	// Secrets are references only.
+	Secrets []Secret
 }
 
 // Serve is the section `serve:`: what the daemon itself needs.
@@ -89,7 +91,7 @@ type Serve struct {
 type Settings struct {
 	Domain  Value[string] // default "internal"
 	Profile Value[string] // not in profiles
-	Unknown Value[string] // not in profiles and hosts; ignore (pool and discover come later)
+	Unknown Value[string] // not in profiles and hosts; ignore or discover (pool comes later)
 	// Nameservers, Search and the lifetimes are of a link: they stand in defaults and networks only.
 	// Nameservers are told to clients; default: bootd itself.
 	Nameservers Value[[]netip.Addr]
@@ -128,8 +130,23 @@ type User struct {
 	Name string
 	// Password is a crypt(5) hash, or empty: no password login.
 	Password string
-	SSHKeys  []string
-	Sudo     bool
+	// Secret names the secret that holds the hash, or is empty.
+	Secret  string
+	SSHKeys []string
+	Sudo    bool
+}
+
+// Secret is one entry of `secrets:`: where a value is kept, never the value itself. One of File, Env and Age is set.
+type Secret struct {
+	Name string
+	Pos  Pos
+	// File is a path, Age one of a file that age encrypted (https://age-encryption.org/v1), Identity that of its key; paths
+	// are relative to the inventory.
+	File, Age, Identity Value[string]
+	// Env is a variable of the daemon's environment.
+	Env Value[string]
+	// Password: an account's password refers to it, so it holds a crypt(5) hash.
+	Password bool
 }
 
 // Disk chooses exactly one disk. At least one of Serial, ByID, Model, MinSize, MaxSize is set.

@@ -39,6 +39,8 @@ type parser struct {
 	paths map[Pos]string
 	// incomplete networks have faults in their prefixes: what refers to those is not checked, to report each mistake once.
 	incomplete map[string]bool
+	// wanted are the secrets that values refer to.
+	wanted []secretRef
 }
 
 var topFields = []field[Inventory]{
@@ -64,7 +66,7 @@ var topFields = []field[Inventory]{
 	{name: "anyip"},
 	{name: "docker"},
 	{name: "phones"},
-	{name: "secrets"},
+	{name: "secrets", set: section((*parser).secret)},
 }
 
 // section reads a mapping of names; an empty one, its entries perhaps commented out, is no fault.

@@ -3,13 +3,20 @@ package inventory
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"fmt"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 )
 
 var userFields = []field[User]{
-	{name: "password", set: func(p *parser, u *User, v value) { u.Password, _ = p.passwordHash(v) }},
+	{name: "password", set: func(p *parser, u *User, v value) {
+		if v.node.Kind == yaml.MappingNode {
+			u.Secret, _ = p.reference(v)
+			return
+		}
+		u.Password, _ = p.passwordHash(v)
+	}},
 	{name: "ssh_keys", set: func(p *parser, u *User, v value) { u.SSHKeys, _ = listOf((*parser).sshKey)(p, v) }},
 	{name: "sudo", set: func(p *parser, u *User, v value) { u.Sudo, _ = p.boolean(v) }},
 }
@@ -28,7 +35,7 @@ func (p *parser) users(v value) ([]User, bool) {
 			return
 		}
 		walk(p, child, userFields, &u)
-		if len(p.faults) == faults && u.Password == "" && len(u.SSHKeys) == 0 {
+		if len(p.faults) == faults && u.Password == "" && u.Secret == "" && len(u.SSHKeys) == 0 {
 			p.bad(child, "has neither password nor ssh_keys: nobody could log in")
 		}
 		all = append(all, u)
@@ -51,22 +58,28 @@ func userName(s string) bool {
 // passwordHash reads a crypt(5) hash. What is none is a plain password: the fault does not repeat it.
 func (p *parser) passwordHash(v value) (string, bool) {
 	if v.node.Kind != yaml.ScalarNode || v.null() {
-		p.bad(v, "wants a crypt(5) hash, as `openssl passwd -6` makes it")
+		p.bad(v, "wants a crypt(5) hash, as `bootd passwd` makes it, or {secret: NAME}")
 		return "", false
 	}
-	s := v.node.Value
+	if fault := HashFault(v.node.Value); fault != "" {
+		p.bad(v, "%s", fault)
+		return "", false
+	}
+	return v.node.Value, true
+}
+
+// HashFault says what is wrong with a crypt(5) hash, without repeating it; empty: nothing.
+func HashFault(s string) string {
 	parts := strings.Split(s, "$")
 	legal := !strings.ContainsFunc(s, func(r rune) bool { return !chars("./$=,+-")(r) })
 	if len(parts) < 4 || parts[0] != "" || !legal || len(s) > 400 {
-		p.bad(v, "is not a crypt(5) hash, and a plain password must not stand here: `openssl passwd -6` makes one")
-		return "", false
+		return "is not a crypt(5) hash, and a plain password must not stand here: `bootd passwd` makes one"
 	}
 	switch parts[1] {
 	case "y", "gy", "7", "2b", "2y", "6", "5":
-		return s, true
+		return ""
 	}
-	p.bad(v, "the hash method $%s$ is unknown or too weak: `openssl passwd -6` makes a good one", shorten(parts[1]))
-	return "", false
+	return fmt.Sprintf("the hash method $%s$ is unknown or too weak: `bootd passwd` makes a good one", shorten(parts[1]))
 }
 
 // sshKey reads one line of an authorized_keys file (sshd(8)) without options: type, base64, comment.

@@ -139,6 +139,13 @@ const (
 	// RouterElsewhere: another router serves this link.
 	RouterElsewhere
 
+	// Discover: an unlisted machine was sent to tell who it is.
+	Discover
+	// ServerElsewhere: another DHCPv6 server answers on this link, so machines that nobody listed get nothing from us.
+	ServerElsewhere
+	// Listening: it is not known yet whether another DHCPv6 server is on this link.
+	Listening
+
 	end
 )
 
@@ -159,7 +166,8 @@ var names = [...]string{
 	ReadOnlyFiles: "read-only-files", Aborted: "aborted", TimedOut: "timed-out", BadMethod: "bad-method",
 	LocalName: "local-name", Cached: "cached", Forwarded: "forwarded", UpstreamFailed: "upstream-failed",
 	NoUpstream: "no-upstream", Refused: "refused", BadHopLimit: "bad-hop-limit", BadSource: "bad-source",
-	Looped: "looped", RouterElsewhere: "router-elsewhere",
+	Looped: "looped", RouterElsewhere: "router-elsewhere", Discover: "discover",
+	ServerElsewhere: "server-elsewhere", Listening: "listening",
 }
 
 // String is the kebab-case name, stable for metrics and logs.

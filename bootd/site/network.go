@@ -27,7 +27,7 @@ func (r *resolver) network(in *inventory.Network) {
 		Unknown:    pick(layers, func(s *inventory.Settings) inventory.Value[string] { return s.Unknown }).V,
 		Preferred:  pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Preferred }).V,
 		Valid:      pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Valid }).V,
-		RouterSelf: in.Router.V != "other",
+		RouterSelf: in.Router.V != "other", RouterWritten: in.Router.Set(),
 	}
 	for _, p := range in.Prefixes {
 		n.Prefixes = append(n.Prefixes, Prefix{Prefix: p.V})

@@ -86,9 +86,10 @@ type Network struct {
 	Unknown string
 	// Preferred and Valid are the lifetimes of leases; T1 and T2 are 0.5 and 0.8 of Preferred.
 	Preferred, Valid time.Duration
-	// RouterSelf: we send RAs.
-	RouterSelf bool
-	RA         RA
+	// RouterSelf: we send RAs. RouterWritten: somebody wrote `router:`, so another router or server on the link is known
+	// and holds nothing of ours back.
+	RouterSelf, RouterWritten bool
+	RA                        RA
 }
 
 // RA is what the router advertisements of a network carry besides its prefixes and resolvers.

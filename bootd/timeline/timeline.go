@@ -4,6 +4,7 @@
 package timeline
 
 import (
+	"net/netip"
 	"time"
 
 	"bootd.internal/bootd/ident"
@@ -94,4 +95,56 @@ type Observation struct {
 	// Peer is the quoted source address, for the log only.
 	Peer   string
 	Events []Event
+	// MAC is who asked, as far as the frame or the neighbour table tells.
+	MAC ident.MAC
+	// Heard is what a machine that nobody listed told of itself, Foreign another router or server; nil: nothing.
+	Heard   *Machine
+	Foreign *Foreign
+}
+
+// Machine is what an unlisted machine told of itself. Texts from the wire are printable and at most 128 octets.
+type Machine struct {
+	MAC     ident.MAC `json:"mac,omitzero"`
+	Network string    `json:"network,omitempty"`
+	Link    string    `json:"link,omitempty"`
+	// DUID is the last one it named, in the form of `bootd leases`.
+	DUID ident.DUID `json:"duid,omitempty"`
+	// Arch is the inventory's name of its architecture: bios, x86, x86_64, arm, arm64.
+	Arch string `json:"arch,omitempty"`
+	// Client is what spoke last: firmware, ipxe or system.
+	Client string `json:"client,omitempty"`
+	// Addr is the address that it was given, or that it speaks from.
+	Addr string     `json:"addr,omitempty"`
+	UUID ident.UUID `json:"uuid,omitzero"`
+	// Serial, Manufacturer and Product are those of its board (SMBIOS).
+	Serial       string `json:"serial,omitempty"`
+	Manufacturer string `json:"manufacturer,omitempty"`
+	Product      string `json:"product,omitempty"`
+}
+
+// ForeignKind says what another machine on our link claims to be.
+type ForeignKind string
+
+// The kinds of Foreign.
+const (
+	OtherRouter ForeignKind = "router"
+	OtherServer ForeignKind = "dhcp6-server"
+)
+
+// Foreign is another router or DHCPv6 server on a link of ours.
+type Foreign struct {
+	Kind    ForeignKind `json:"kind"`
+	Link    string      `json:"link"`
+	Network string      `json:"network,omitempty"`
+	Addr    netip.Addr  `json:"addr"`
+	MAC     ident.MAC   `json:"mac,omitzero"`
+	// Lifetime, Managed and Other are those of a router's last advertisement.
+	Lifetime time.Duration `json:"lifetime,omitempty"`
+	Managed  bool          `json:"managed,omitempty"`
+	Other    bool          `json:"other,omitempty"`
+	// DUID is a server's; Offers says that it offered an address.
+	DUID   ident.DUID `json:"duid,omitempty"`
+	Offers bool       `json:"offers,omitempty"`
+	// Held: because of it we send no advertisements, or give unlisted machines nothing.
+	Held bool `json:"held,omitempty"`
 }

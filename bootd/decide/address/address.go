@@ -96,6 +96,8 @@ type Request struct {
 	Classes [][]byte
 	Vendor  string
 	ORO     []uint16
+	// Hold is why machines that nobody listed get nothing on this link now: ServerElsewhere or Listening; None: they may.
+	Hold reason.Reason
 }
 
 // Decision is everything that follows from a Request. Reply nil: stay silent.
@@ -104,6 +106,8 @@ type Decision struct {
 	Reply  *Reply
 	Ops    []store.Op
 	Events []timeline.Event
+	// Heard is what a machine that nobody listed told of itself; nil for the others.
+	Heard *timeline.Machine
 	// Reserved: the answer may go out although its Ops could not be written, because it grants nothing but addresses
 	// that the inventory keeps for this card.
 	Reserved bool

@@ -52,7 +52,7 @@ func (l *ledger) ops() []store.Op {
 
 // mine reports whether the binding is that of the asking card.
 func (x *exchange) mine(e *entry) bool {
-	return e.found && e.b.BelongsTo(x.match.NIC.Holder(), x.match.NIC.MAC)
+	return e.found && e.b.BelongsTo(x.holder, x.mac)
 }
 
 // others reports whether somebody else holds the address, by a binding or by the inventory.
@@ -64,11 +64,15 @@ func (x *exchange) others(e *entry) bool {
 		return true
 	}
 	nic, reserved := x.snap.Holder(e.addr)
-	return reserved && nic != x.match.NIC
+	return reserved && (x.guest != nil || nic != x.match.NIC)
 }
 
-// fixed are the card's addresses on this network that lie inside a prefix that is still valid.
-func (x *exchange) fixed() []netip.Addr {
+// fixed are the card's addresses on this network that lie inside a prefix that is still valid. It is the one address of an
+// unlisted machine.
+func (x *exchange) fixed(l *ledger) []netip.Addr {
+	if x.guest != nil {
+		return x.guestAddrs(l)
+	}
 	var out []netip.Addr
 	for _, a := range x.match.NIC.Addresses(x.net.Name) {
 		if _, ok := x.prefix(a); ok {
@@ -95,6 +99,9 @@ func (x *exchange) alive(p site.Prefix) bool {
 // lifetimes are the network's, cut where the prefix ends sooner, in whole seconds.
 func (x *exchange) lifetimes(a netip.Addr) (preferred, valid time.Duration) {
 	preferred, valid = x.net.Preferred, x.net.Valid
+	if x.guest != nil {
+		preferred, valid = min(preferred, guestPreferred), min(valid, guestValid)
+	}
 	p, _ := x.prefix(a)
 	if !p.PreferredUntil.IsZero() {
 		preferred = min(preferred, p.PreferredUntil.Sub(x.now))

@@ -40,11 +40,15 @@ const (
 // optBootfileURL is OPT_BOOTFILE_URL (RFC 5970 section 3.1).
 const optBootfileURL = 59
 
-// ChooseBootfile picks the boot file by class and architecture. A UEFI iPXE shows firmware's architecture too: its user
+// ChooseBootfile picks the boot file by class and architecture; host is nil for a machine that nobody listed. A UEFI iPXE shows firmware's architecture too: its user
 // class goes first, or it would be given itself for ever. Firmware's PXE takes tftp URLs only and its HTTP boot http URLs
 // only; both want our address in figures, and TFTP no port.
 func ChooseBootfile(snap *site.Snapshot, net *site.Network, host *site.Host, req Request) Bootfile {
 	arch, known := archOf(req)
+	own := ""
+	if host != nil {
+		own = host.Loader
+	}
 	httpClient := strings.HasPrefix(req.Vendor, "HTTPClient") || known && arch >= archHTTPX86 && arch <= archHTTPARM64
 	b := Bootfile{HTTPClient: httpClient}
 	var scheme, path string
@@ -53,11 +57,11 @@ func ChooseBootfile(snap *site.Snapshot, net *site.Network, host *site.Host, req
 		b = Bootfile{Reason: reason.BootScript}
 		scheme, path = "http", "boot.ipxe"
 	case httpClient:
-		scheme, path = "http", loader(snap, host, arch, known)
+		scheme, path = "http", loader(snap, own, arch, known)
 	case strings.HasPrefix(req.Vendor, "PXEClient") || known && archName(arch) != "":
-		scheme, path = "tftp", loader(snap, host, arch, known)
-	case slices.Contains(req.ORO, optBootfileURL) && host.Loader != "":
-		scheme, path = "tftp", host.Loader // GRUB's net_bootp6 and U-Boot show no class
+		scheme, path = "tftp", loader(snap, own, arch, known)
+	case slices.Contains(req.ORO, optBootfileURL) && own != "":
+		scheme, path = "tftp", own // GRUB's net_bootp6 and U-Boot show no class
 	default:
 		b.Reason = reason.NoBootClass
 		return b
@@ -110,9 +114,9 @@ func archName(a uint16) string {
 }
 
 // loader is the host's own, else the architecture's.
-func loader(snap *site.Snapshot, host *site.Host, arch uint16, known bool) string {
-	if host.Loader != "" || !known {
-		return host.Loader
+func loader(snap *site.Snapshot, own string, arch uint16, known bool) string {
+	if own != "" || !known {
+		return own
 	}
 	return snap.Loaders[archName(arch)]
 }

@@ -36,10 +36,17 @@ func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decis
 	if m.Host != nil {
 		x.d.Host = m.Host.Name
 	}
+	if m.Reason == reason.UnknownHost && m.Host == nil {
+		x.unlisted()
+		m.Reason = x.refusal()
+	}
 	if m.Reason != reason.None {
 		x.d.Reason = m.Reason
 		x.event(timeline.DHCPIgnored, m.Reason, "", fmt.Sprintf("%s from DUID %s", req.Msg, req.Client))
 		return x.d
+	}
+	if m.NIC != nil {
+		x.holder, x.mac = m.NIC.Holder(), m.NIC.MAC
 	}
 	x.boot = ChooseBootfile(snap, net, m.Host, req)
 	x.run()
@@ -56,6 +63,11 @@ type exchange struct {
 	match who.Match
 	boot  Bootfile
 	d     Decision
+	// holder and mac are who the leases of the asking machine belong to.
+	holder string
+	mac    ident.MAC
+	// guest is what the address of an unlisted machine is computed from, nil for listed ones.
+	guest []byte
 }
 
 func (x *exchange) run() {

@@ -227,6 +227,9 @@ func validity() []decision {
 					Kind: timeline.DHCPIgnored, Reason: reason.UnknownHost, Network: "rack1", MAC: stranger,
 					Detail: "Solicit from DUID 00:03:00:01:02:00:00:00:00:09",
 				}},
+				Heard: &timeline.Machine{
+					MAC: stranger, Network: "rack1", Link: "eth1", DUID: ident.NewDUIDLL(stranger), Client: "system",
+				},
 			},
 		},
 	}

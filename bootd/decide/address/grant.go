@@ -75,7 +75,7 @@ func (x *exchange) extend() {
 // it names, then in order.
 func (x *exchange) begin() *granting {
 	g := &granting{exchange: x, ledger: ledger{view: x.view}, picks: make([]*offer, len(x.req.IAs))}
-	for _, a := range x.fixed() {
+	for _, a := range x.fixed(&g.ledger) {
 		if g.free(a) {
 			g.offers = append(g.offers, &offer{addr: a})
 		}
@@ -153,7 +153,7 @@ func (g *granting) renewed(i int, ia IA) IAReply {
 	if ia.Kind != IANA {
 		return g.refuse(ia, NoBinding, reason.NoBinding)
 	}
-	fixed := g.fixed()
+	fixed := g.fixed(&g.ledger)
 	known := g.picks[i] != nil && g.ledger.at(g.picks[i].addr).b.Has(g.claim(ia))
 	offLink := true
 	var ended []netip.Addr
@@ -209,14 +209,14 @@ func (g *granting) lease(o *offer, ia IA) Lease {
 	g.granted++
 	g.minPreferred = min(g.minPreferred, preferred)
 
-	e, nic := g.ledger.at(o.addr), g.match.NIC
+	e := g.ledger.at(o.addr)
 	b := e.b
 	if !e.found || !b.InForce(g.now) {
 		b = lease.Binding{}
 	}
-	named := b.Holder == nic.Holder() && b.Network == g.net.Name && b.MAC == nic.MAC
+	named := b.Holder == g.holder && b.Network == g.net.Name && b.MAC == g.mac
 	if !named || !b.Covers(g.claim(ia), g.now.Add(preferred), g.now.Add(valid)) {
-		b.Holder, b.Network, b.MAC = nic.Holder(), g.net.Name, nic.MAC
+		b.Holder, b.Network, b.MAC = g.holder, g.net.Name, g.mac
 		e.put(b.Grant(g.claim(ia), g.now.Add(preferred+lease.Slack), g.now.Add(valid+lease.Slack)))
 	}
 	return Lease{Addr: o.addr, Preferred: preferred, Valid: valid}
@@ -235,7 +235,7 @@ func (g *granting) refuseFull(ia IA) IAReply {
 	switch {
 	case ia.Kind == IAPD:
 		return g.refuse(ia, NoPrefixAvail, reason.NoAddrsAvail)
-	case ia.Kind == IANA && len(g.fixed()) == 0:
+	case ia.Kind == IANA && len(g.fixed(&g.ledger)) == 0:
 		return g.refuse(ia, NoAddrsAvail, reason.NoPrefix)
 	}
 	return g.refuse(ia, NoAddrsAvail, reason.NoAddrsAvail)
@@ -259,7 +259,7 @@ func status(code uint16) *Status {
 
 // commit finishes a Reply that binds.
 func (g *granting) commit() {
-	g.d.Reserved = true
+	g.d.Reserved = g.guest == nil // what nobody reserved for it may be another's by the time the store writes again
 	g.d.Ops = g.ledger.ops()
 	if g.granted > 0 {
 		g.d.Ops = append(g.d.Ops, who.Learn(g.view, g.match, g.req.Evidence)...)
@@ -277,6 +277,9 @@ func (g *granting) commit() {
 	for _, o := range g.offers {
 		if o.used && g.granted > 0 && g.d.Reason != reason.Retransmit {
 			g.event(timeline.DHCPLease, g.d.Reason, o.addr.String(), "")
+			if g.d.Heard != nil {
+				g.d.Heard.Addr = o.addr.String()
+			}
 		}
 	}
 	if g.d.Reason != reason.Retransmit {
