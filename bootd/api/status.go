@@ -85,11 +85,12 @@ func hostStatus(h *site.Host, networks []*site.Network, state timeline.HostState
 	for _, g := range state.Stages {
 		out.Stages = append(out.Stages, Stage{Phase: g.Phase, Since: g.Since, Seconds: g.Seconds(now), Now: g.Until.IsZero()})
 	}
-	if arm, ok, err := install.ReadArm(v, h.Name); err == nil && ok && arm.Live(now) {
+	arm, ok, err := install.ReadArm(v, h.Name)
+	if err == nil && ok && arm.Live(now) {
 		out.ArmedUntil = arm.Until
 	}
 	if a, ok, err := install.ReadAttempt(v, h.Name); err == nil && ok {
-		out.Attempt, out.Why = a.Stage, a.Why
+		out.Attempt, out.Why, out.Deadline = a.Stage, a.Why, install.Deadline(arm, a)
 	}
 	return out
 }

@@ -80,6 +80,8 @@ type HostStatus struct {
 	// Attempt is the last installation's stage, with Why it failed.
 	Attempt install.Stage `json:"attempt,omitempty"`
 	Why     string        `json:"why,omitempty"`
+	// Deadline is when an installation that is under way fails by itself.
+	Deadline time.Time `json:"deadline,omitzero"`
 	// Stages are those of the current boot.
 	Stages []Stage `json:"stages,omitempty"`
 	// Reason is the newest answer's.

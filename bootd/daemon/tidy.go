@@ -3,19 +3,27 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"bootd.internal/bootd/decide/boot"
+	"bootd.internal/bootd/install"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/timeline"
 )
 
-// tidyEvery is how often arms and attempts are looked at for what time did to them. Late is never wrong: a decision
-// looks at the time itself.
+// tidyEvery is how often arms and attempts are looked at: for what time did to them, and to renew the arms, which die
+// where nobody watches over them (install.WatchedFor).
 const tidyEvery = 30 * time.Second
 
-// tidy ends arms that ran out and attempts whose callback never came, so that people see it.
+// tidyAtOnce is how many hosts one transaction tidies: they share a sync.
+const tidyAtOnce = 256
+
+// tidy ends arms that ran out and attempts whose callback never came, so that people see it, and keeps the others alive.
 type tidy struct {
 	daemon *Daemon
 	ready  chan struct{}
@@ -26,17 +34,48 @@ func (t *tidy) Ready() <-chan struct{} { return t.ready }
 
 // Run looks again and again until ctx ends.
 func (t *tidy) Run(ctx context.Context) error {
+	t.all(ctx)
+	t.armed()
 	close(t.ready)
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
 	for {
-		t.all(ctx)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			t.all(ctx)
 		}
 	}
+}
+
+// armed tells at the start which hosts are armed from before: whoever put an old state back shall see what it means.
+func (t *tidy) armed() {
+	now := t.daemon.now()
+	var all, names []string
+	for k := range t.daemon.store.Scan(store.TableArm, "") {
+		all = append(all, k.ID)
+	}
+	t.daemon.store.Read(func(v store.View) {
+		for _, host := range all {
+			if arm, ok, err := install.ReadArm(v, host); err == nil && ok && arm.Live(now) {
+				names = append(names, host)
+			}
+		}
+	})
+	if len(names) == 0 {
+		return
+	}
+	const shown = 8
+	list := strings.Join(names[:min(len(names), shown)], " ")
+	if len(names) > shown {
+		list += " ..."
+	}
+	t.daemon.log.Warn("hosts are armed from before this start", "count", len(names), "hosts", list)
+	t.daemon.history.Record(timeline.Event{
+		Adapter: "daemon", Kind: timeline.Warning,
+		Detail: fmt.Sprintf("armed from before this start: %d (%s); bootd cancel disarms", len(names), list),
+	})
 }
 
 // all looks at every host that has an arm or an attempt.
@@ -47,35 +86,42 @@ func (t *tidy) all(ctx context.Context) {
 			hosts[k.ID] = true
 		}
 	}
-	for host := range hosts {
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(hosts)), tidyAtOnce) {
 		if ctx.Err() != nil {
 			return
 		}
-		t.one(ctx, host)
+		t.some(ctx, some)
 	}
 }
 
-func (t *tidy) one(ctx context.Context, host string) {
+func (t *tidy) some(ctx context.Context, hosts []string) {
 	now := t.daemon.now()
-	idle := true
-	t.daemon.store.Read(func(v store.View) {
-		ops, events := boot.Tidy(v, host, now)
-		idle = len(ops) == 0 && len(events) == 0
-	})
-	if idle {
+	var ops []store.Op
+	var events []timeline.Event
+	decide := func(v store.View) {
+		ops, events = nil, nil
+		for _, host := range hosts {
+			o, e := boot.Tidy(v, host, now)
+			ops, events = append(ops, o...), append(events, e...)
+		}
+	}
+	if t.daemon.store.Read(decide); len(ops) == 0 {
 		return
 	}
-	var events []timeline.Event
 	err := t.daemon.store.Update(ctx, func(v store.View) []store.Op {
-		var ops []store.Op
-		ops, events = boot.Tidy(v, host, now)
+		decide(v)
 		return ops
 	})
-	if errors.Is(err, store.ErrReadOnly) || errors.Is(err, store.ErrUnknown) {
+	if errors.Is(err, store.ErrReadOnly) || errors.Is(err, store.ErrUnknown) || ctx.Err() != nil {
 		return // said elsewhere; the next round finds it again
 	}
-	o := timeline.Observation{
-		Adapter: "daemon", Message: "tidy", Outcome: reason.Outcome{Reason: reason.Changed, Host: host}, Events: events, Err: err,
+	if err != nil {
+		t.daemon.watch.Observe(timeline.Observation{Adapter: "daemon", Message: "tidy", Outcome: reason.Outcome{Reason: reason.StoreUnknown}, Err: err})
+		return
 	}
-	t.daemon.watch.Observe(o)
+	for _, e := range events {
+		t.daemon.watch.Observe(timeline.Observation{
+			Adapter: "daemon", Message: "tidy", Outcome: reason.Outcome{Reason: reason.Changed, Host: e.Host}, Events: []timeline.Event{e},
+		})
+	}
 }

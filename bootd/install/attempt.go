@@ -1,6 +1,8 @@
 package install
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -30,6 +32,8 @@ type Ask struct {
 	Attempt Attempt
 	// Ops tidy what came to light (an arm that ran out); they are for a refusal only.
 	Ops []store.Op
+	// Why says why the arm does not count, where that is the reason.
+	Why string
 	// Failed says that Ops end an attempt, and why.
 	Failed string
 	// Err is a record that could not be read.
@@ -54,10 +58,10 @@ func Asked(v store.View, host string, seen Seen, now time.Time) Ask {
 		ask.Reason = reason.AlreadyFetched
 	case !armed || arm.Host != host || arm.ID == "":
 		ask.Reason = reason.LocalDisk
-	case !arm.live(now):
-		ask.Reason, ask.Ops = reason.ArmExpired, []store.Op{drop(ArmKey(host))}
+	case !arm.Live(now):
+		ask.Reason, ask.Why, ask.Ops = reason.ArmExpired, arm.dead(now), []store.Op{drop(ArmKey(host))}
 		if current && a.Stage == Started {
-			ask.Failed = "the arm ran out before the answers were fetched"
+			ask.Failed = ask.Why + ", before the answers were fetched"
 			ask.Ops = append(ask.Ops, end(a, ask.Failed, now)...)
 		}
 	case current && a.Stage != Started:
@@ -79,13 +83,28 @@ func Asked(v store.View, host string, seen Seen, now time.Time) Ask {
 	return ask
 }
 
-// live reports whether the arm's time has come and not gone.
-func (a Arm) live(now time.Time) bool {
-	return now.Before(a.Until) && !now.Before(a.At.Add(-backwards)) && !a.Until.After(a.At.Add(ArmFor))
-}
-
 // Live reports whether the arm counts at this time.
-func (a Arm) Live(now time.Time) bool { return a.live(now) }
+func (a Arm) Live(now time.Time) bool { return a.dead(now) == "" }
+
+// dead says why an arm does not count, empty where it does.
+func (a Arm) dead(now time.Time) string {
+	watched := a.At
+	if a.Watched.After(watched) {
+		watched = a.Watched
+	}
+	switch {
+	case now.Before(watched.Add(-backwards)):
+		return "the clock was set back: nobody knows how old the arm is"
+	case a.Until.After(a.At.Add(ArmFor)):
+		return "the arm is longer than any that bootd sets"
+	case !now.Before(a.Until):
+		return "the arm ran out"
+	case now.Sub(watched) > WatchedFor:
+		return fmt.Sprintf("the arm was last watched over %s ago: bootd was off since, its clock was set, or its state is an old copy",
+			now.Sub(watched).Truncate(time.Second))
+	}
+	return ""
+}
 
 // fits reports whether a machine is the one that was armed, as far as both are known.
 func (a Arm) fits(s Seen) bool {
@@ -207,29 +226,37 @@ func Fail(g Grant, why string, now time.Time) []store.Op {
 // Tidied is what time alone did to a host.
 type Tidied struct {
 	Ops []store.Op
-	// Expired: its arm ran out.
-	Expired bool
+	// Expired says why its arm ended; empty: it has none, or it lives on.
+	Expired string
 	// Failed says why an attempt is over; empty: none is.
 	Failed string
 }
 
-// Tidy ends what ran out: an arm after its life, an attempt whose callback never came, tokens of both. Calling it late or
-// never lets no machine have an installer that it should not.
+// Tidy ends what ran out: an arm after its life, an attempt whose callback never came, tokens of both; and it renews an
+// arm that lives. Calling it late or never lets no machine have an installer that it should not.
 func Tidy(v store.View, host string, now time.Time) Tidied {
 	var t Tidied
-	if arm, ok, err := ReadArm(v, host); err == nil && ok && !arm.live(now) {
-		t.Ops, t.Expired = append(t.Ops, drop(ArmKey(host))), true
+	arm, armed, err := ReadArm(v, host)
+	if err == nil && armed {
+		switch t.Expired = arm.dead(now); {
+		case t.Expired != "":
+			t.Ops, armed = append(t.Ops, drop(ArmKey(host))), false
+		case now.Sub(arm.At) >= WatchEvery && now.Sub(arm.Watched) >= WatchEvery:
+			arm.Watched = now
+			t.Ops = append(t.Ops, put(ArmKey(host), arm))
+		}
 	}
 	a, ok, err := ReadAttempt(v, host)
 	if err != nil || !ok {
 		return t
 	}
-	_, armed := v.Get(ArmKey(host))
 	switch {
-	case a.Stage == Started && (t.Expired || !armed):
-		t.Failed = "the arm ran out before the answers were fetched"
+	case a.Stage == Started && !armed:
+		t.Failed = cmp.Or(t.Expired, "the arm is gone") + ", before the answers were fetched"
 	case a.Stage == Fetched && !now.Before(a.Updated.Add(CallbackFor)):
 		t.Failed = "no callback came after the answers were fetched"
+	case a.Stage == Fetched && now.Before(a.Updated.Add(-backwards)):
+		t.Failed = "the clock was set back: nobody knows how long its callback is missing"
 	case len(a.Tokens) > 0 && (a.Stage == Installed || a.Stage == Booted || a.Stage == Failed) &&
 		!now.Before(a.Updated.Add(FirstBootFor)):
 		t.Ops = append(t.Ops, end(a, "", now)...)
@@ -238,4 +265,15 @@ func Tidy(v store.View, host string, now time.Time) Tidied {
 		t.Ops = append(t.Ops, end(a, t.Failed, now)...)
 	}
 	return t
+}
+
+// Deadline is when an attempt that is under way fails by itself, zero where none is.
+func Deadline(arm Arm, a Attempt) time.Time {
+	switch {
+	case a.Stage == Fetched:
+		return a.Updated.Add(CallbackFor)
+	case a.Stage == Started && a.ID == arm.ID:
+		return arm.Until
+	}
+	return time.Time{}
 }

@@ -13,6 +13,13 @@ import (
 // ArmFor is how long an arm lives unless a person says otherwise.
 const ArmFor = 4 * time.Hour
 
+// WatchedFor is how long an arm counts after a running bootd last renewed it (WatchEvery). An arm out of an old copy of
+// the state, or of a bootd that was off, is one that nobody watched over: what happened to its machine since is unknown.
+const (
+	WatchedFor = 10 * time.Minute
+	WatchEvery = time.Minute
+)
+
 // MaxAttempts is how often an armed host may ask for its script before the answers are fetched.
 const MaxAttempts = 3
 
@@ -27,6 +34,8 @@ type Arm struct {
 	By     string     `json:"by,omitempty"`
 	At     time.Time  `json:"at"`
 	Until  time.Time  `json:"until"`
+	// Watched is when Tidy last renewed it, zero before the first time.
+	Watched time.Time `json:"watched,omitzero"`
 	// Scripts counts how often the script was fetched.
 	Scripts int `json:"scripts"`
 }

@@ -105,6 +105,7 @@ func TestOrderLife(t *testing.T) {
 
 func TestAsked(t *testing.T) {
 	armed := func(t *testing.T, r records) { r.arm(t, "a1") }
+	watched := func(t *testing.T, r records) { armed(t, r); r.watch(t, install.ArmFor-1) }
 	for _, tc := range []struct {
 		name   string
 		before func(t *testing.T, r records)
@@ -116,8 +117,11 @@ func TestAsked(t *testing.T) {
 	}{
 		{"nothing known", nil, install.Seen{MAC: mac}, 0, reason.LocalDisk, false, 0},
 		{"armed", armed, install.Seen{MAC: mac}, 0, reason.Install, false, 0},
-		{"last moment", armed, install.Seen{MAC: mac}, install.ArmFor - 1, reason.Install, false, 0},
-		{"ran out", armed, install.Seen{MAC: mac}, install.ArmFor, reason.ArmExpired, false, 1},
+		{"last moment", watched, install.Seen{MAC: mac}, install.ArmFor - 1, reason.Install, false, 0},
+		{"last moment of an arm that nobody watches over", armed, install.Seen{MAC: mac}, install.WatchedFor, reason.Install, false, 0},
+		{"nobody watched over it", armed, install.Seen{MAC: mac}, install.WatchedFor + 1, reason.ArmExpired, false, 1},
+		{"watched, and the clock far back", watched, install.Seen{MAC: mac}, time.Hour, reason.ArmExpired, false, 1},
+		{"ran out", watched, install.Seen{MAC: mac}, install.ArmFor, reason.ArmExpired, false, 1},
 		{"a month later", armed, install.Seen{MAC: mac}, 30 * 24 * time.Hour, reason.ArmExpired, false, 1},
 		{"clock a little back", armed, install.Seen{MAC: mac}, -time.Minute, reason.Install, false, 0},
 		{"clock far back", armed, install.Seen{MAC: mac}, -time.Hour, reason.ArmExpired, false, 1},
@@ -303,28 +307,33 @@ func TestLife(t *testing.T) {
 }
 
 func TestTidy(t *testing.T) {
+	const out = "the arm ran out"
+	armed := func(t *testing.T, r records) { r.arm(t, "a1") }
+	fetched := func(t *testing.T, r records) { r.arm(t, "a1"); r.answer(t, r.start(t, 1, t0), t0) }
 	for _, tc := range []struct {
-		name    string
-		before  func(t *testing.T, r records)
-		after   time.Duration
-		expired bool
-		failed  string
-		stage   install.Stage
+		name            string
+		before          func(t *testing.T, r records)
+		after           time.Duration
+		expired, failed string
+		stage           install.Stage
 	}{
-		{"nothing", func(*testing.T, records) {}, 0, false, "", ""},
-		{"armed", func(t *testing.T, r records) { r.arm(t, "a1") }, time.Hour, false, "", ""},
-		{"arm ran out", func(t *testing.T, r records) { r.arm(t, "a1") }, install.ArmFor, true, "", ""},
-		{"arm ran out after the script", func(t *testing.T, r records) { r.arm(t, "a1"); r.start(t, 1, t0) }, install.ArmFor, true, "the arm ran out before the answers were fetched", install.Failed},
-		{"installing", func(t *testing.T, r records) { r.arm(t, "a1"); r.answer(t, r.start(t, 1, t0), t0) }, install.CallbackFor - 1, false, "", install.Fetched},
-		{"no callback", func(t *testing.T, r records) { r.arm(t, "a1"); r.answer(t, r.start(t, 1, t0), t0) }, install.CallbackFor, false, "no callback came after the answers were fetched", install.Failed},
-		{"arm unreadable", func(_ *testing.T, r records) { r[install.ArmKey("r1n01")] = []byte("?") }, time.Hour, false, "", ""},
+		{"nothing", func(*testing.T, records) {}, 0, "", "", ""},
+		{"armed", armed, install.WatchedFor, "", "", ""},
+		{"arm ran out", armed, install.ArmFor, out, "", ""},
+		{"arm ran out after the script", func(t *testing.T, r records) { r.arm(t, "a1"); r.start(t, 1, t0) }, install.ArmFor, out, out + ", before the answers were fetched", install.Failed},
+		{"arm out of an old copy", armed, 2 * time.Hour, "the arm was last watched over 2h0m0s ago: bootd was off since, its clock was set, or its state is an old copy", "", ""},
+		{"clock set back", armed, -time.Hour, "the clock was set back: nobody knows how old the arm is", "", ""},
+		{"installing", fetched, install.CallbackFor - 1, "", "", install.Fetched},
+		{"no callback", fetched, install.CallbackFor, "", "no callback came after the answers were fetched", install.Failed},
+		{"clock set back while installing", fetched, -time.Hour, "", "the clock was set back: nobody knows how long its callback is missing", install.Failed},
+		{"arm unreadable", func(_ *testing.T, r records) { r[install.ArmKey("r1n01")] = []byte("?") }, time.Hour, "", "", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := records{}
 			tc.before(t, r)
 			got := install.Tidy(r, "r1n01", t0.Add(tc.after))
 			if got.Expired != tc.expired || got.Failed != tc.failed {
-				t.Errorf("got %t, %q, want %t, %q", got.Expired, got.Failed, tc.expired, tc.failed)
+				t.Errorf("got %q, %q, want %q, %q", got.Expired, got.Failed, tc.expired, tc.failed)
 			}
 			r.apply(t, got.Ops)
 			if a := r.attempt(t); a.Stage != tc.stage {
@@ -334,5 +343,36 @@ func TestTidy(t *testing.T) {
 				t.Errorf("tidying again changes %v", again.Ops)
 			}
 		})
+	}
+}
+
+// TestTidyKeepsAnArmAlive: as long as bootd runs, an arm lives its whole life.
+func TestTidyKeepsAnArmAlive(t *testing.T) {
+	r := records{}
+	r.arm(t, "a1")
+	r.watch(t, install.ArmFor-1)
+	arm, ok, err := install.ReadArm(r, "r1n01")
+	if !ok || err != nil || !arm.Live(t0.Add(install.ArmFor-1)) || arm.Live(t0.Add(install.ArmFor)) {
+		t.Errorf("%+v, %t, %v", arm, ok, err)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	r := records{}
+	check := func(want time.Duration) {
+		t.Helper()
+		arm, _, _ := install.ReadArm(r, "r1n01")
+		if got := install.Deadline(arm, r.attempt(t)); got != t0.Add(want) {
+			t.Errorf("got %s, want %s after %s", got, want, t0)
+		}
+	}
+	r.arm(t, "a1")
+	s := r.start(t, 1, t0)
+	check(install.ArmFor)
+	r.answer(t, s, t0)
+	check(install.CallbackFor)
+	r.done(t, s, t0)
+	if got := install.Deadline(install.Arm{}, r.attempt(t)); !got.IsZero() {
+		t.Errorf("installed, and fails at %s", got)
 	}
 }

@@ -56,6 +56,14 @@ func subject() install.Subject {
 
 func wish(id string) install.Wish { return install.Wish{ID: id, By: "ops"} }
 
+// watch tidies as a bootd that runs from t0 on does.
+func (r records) watch(t testing.TB, life time.Duration) {
+	t.Helper()
+	for at := time.Duration(0); at < life; at += install.WatchEvery {
+		r.apply(t, install.Tidy(r, "r1n01", t0.Add(at)).Ops)
+	}
+}
+
 // arm orders r1n01 at t0.
 func (r records) arm(t testing.TB, id string) {
 	t.Helper()

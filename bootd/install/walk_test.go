@@ -13,6 +13,7 @@ import (
 type model struct {
 	armed     bool
 	armedAt   time.Time
+	watched   time.Time // when a running bootd last saw to the arm
 	scripts   int
 	live      map[string]bool // answers tokens of the order in force that may still open
 	fetched   bool
@@ -40,7 +41,13 @@ func walk(t *testing.T, rnd *rand.Rand, seed uint64) {
 	for step := range 120 {
 		switch rnd.IntN(10) {
 		case 0:
-			now = now.Add(time.Duration(rnd.IntN(200)) * time.Minute)
+			end := now.Add(time.Duration(rnd.IntN(200)) * time.Minute)
+			for rnd.IntN(4) > 0 && now.Before(end) { // else bootd is off
+				now = now.Add(install.WatchedFor / 2)
+				r.apply(t, install.Tidy(r, "r1n01", now).Ops)
+				m.watch(now)
+			}
+			now = end
 		case 1:
 			w := wish(time.Duration(step).String())
 			w.Reinstall = rnd.IntN(2) == 0
@@ -50,7 +57,7 @@ func walk(t *testing.T, rnd *rand.Rand, seed uint64) {
 			}
 			if err == nil {
 				r.apply(t, ops)
-				m = model{armed: true, armedAt: now, live: map[string]bool{}, installed: m.installed}
+				m = model{armed: true, armedAt: now, watched: now, live: map[string]bool{}, installed: m.installed}
 			}
 		case 2:
 			if rnd.IntN(3) == 0 {
@@ -60,6 +67,7 @@ func walk(t *testing.T, rnd *rand.Rand, seed uint64) {
 			}
 		case 3:
 			r.apply(t, install.Tidy(r, "r1n01", now).Ops)
+			m.watch(now)
 		case 4:
 			if s, ok := pick(); ok {
 				if g, why := install.Redeem(r, s.Installed, install.ScopeInstalled, "r1n01", now); why == reason.Answered {
@@ -93,9 +101,20 @@ func walk(t *testing.T, rnd *rand.Rand, seed uint64) {
 	}
 }
 
+// watches reports whether the arm was seen to all the time.
+func (m *model) watches(now time.Time) bool {
+	return m.armed && now.Before(m.armedAt.Add(install.ArmFor)) && now.Sub(m.watched) <= install.WatchedFor
+}
+
+func (m *model) watch(now time.Time) {
+	if m.watches(now) && now.Sub(m.watched) >= install.WatchEvery {
+		m.watched = now
+	}
+}
+
 func (m *model) script(t *testing.T, r records, now time.Time, seed uint64, step int, rnd *rand.Rand) (install.Secrets, bool) {
 	t.Helper()
-	may := m.armed && now.Before(m.armedAt.Add(install.ArmFor)) && m.scripts < install.MaxAttempts && !m.fetched
+	may := m.watches(now) && m.scripts < install.MaxAttempts && !m.fetched
 	seen := install.Seen{MAC: mac}
 	ask := install.Asked(r, "r1n01", seen, now)
 	if (ask.Reason == reason.Install) != may {

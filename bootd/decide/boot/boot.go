@@ -201,8 +201,10 @@ func Subject(h *site.Host) install.Subject {
 func Tidy(v store.View, host string, now time.Time) ([]store.Op, []timeline.Event) {
 	t := install.Tidy(v, host, now)
 	var events []timeline.Event
-	if t.Expired {
-		events = append(events, timeline.Event{Time: now, Adapter: "daemon", Kind: timeline.ArmExpired, Reason: reason.ArmExpired, Host: host})
+	if t.Expired != "" {
+		events = append(events, timeline.Event{
+			Time: now, Adapter: "daemon", Kind: timeline.ArmExpired, Reason: reason.ArmExpired, Host: host, Detail: t.Expired,
+		})
 	}
 	if t.Failed != "" {
 		events = append(events, timeline.Event{Time: now, Adapter: "daemon", Kind: timeline.InstallFailed, Host: host, Detail: t.Failed})

@@ -148,8 +148,8 @@ func TestArmRunsOut(t *testing.T) {
 	w.arm("r1n01")
 	w.now = w.now.Add(install.ArmFor)
 	expect(t, w.decide(w.fetch(mac1, "/boot.ipxe")), `200 script arm-expired host=r1n01 rule=frame-mac ops=1
-script-fetched arm-expired r1n01 52:54:00:aa:01:01: the arm of r1n01 ran out
-arm-expired arm-expired r1n01 52:54:00:aa:01:01: `)
+script-fetched arm-expired r1n01 52:54:00:aa:01:01: r1n01 is not armed any more (the arm ran out)
+arm-expired arm-expired r1n01 52:54:00:aa:01:01: the arm ran out`)
 }
 
 func TestAnotherMachineBehindTheCard(t *testing.T) {

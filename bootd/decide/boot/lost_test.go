@@ -124,8 +124,8 @@ func TestTidy(t *testing.T) {
 	w.store.Read(func(v store.View) { _, events = boot.Tidy(v, "r1n01", w.now.Add(install.ArmFor)) })
 	now := w.now.Add(install.ArmFor)
 	want := []timeline.Event{
-		{Time: now, Adapter: "daemon", Kind: timeline.ArmExpired, Reason: reason.ArmExpired, Host: "r1n01"},
-		{Time: now, Adapter: "daemon", Kind: timeline.InstallFailed, Host: "r1n01", Detail: "the arm ran out before the answers were fetched"},
+		{Time: now, Adapter: "daemon", Kind: timeline.ArmExpired, Reason: reason.ArmExpired, Host: "r1n01", Detail: "the arm ran out"},
+		{Time: now, Adapter: "daemon", Kind: timeline.InstallFailed, Host: "r1n01", Detail: "the arm ran out, before the answers were fetched"},
 	}
 	if diff := cmp.Diff(want, events); diff != "" {
 		t.Error(diff)

@@ -38,7 +38,7 @@ func (c client) notArmed(ask install.Ask) Decision {
 	name := c.host.Name
 	said := map[reason.Reason]string{
 		reason.LocalDisk:      name + " is not armed",
-		reason.ArmExpired:     "the arm of " + name + " ran out",
+		reason.ArmExpired:     name + " is not armed any more (" + ask.Why + ")",
 		reason.ArmMismatch:    name + " is armed, but this is another machine (UUID, serial or MAC)",
 		reason.AttemptsSpent:  name + " asked for its installer too often",
 		reason.AlreadyFetched: name + " was installed or tried to, and is not armed again",
@@ -49,7 +49,7 @@ func (c client) notArmed(ask install.Ask) Decision {
 	case ask.Err != nil:
 		d.Events = append(d.Events, c.event(timeline.Warning, ask.Reason, ask.Err.Error()))
 	case ask.Reason == reason.ArmExpired:
-		d.Events = append(d.Events, c.event(timeline.ArmExpired, ask.Reason, ""))
+		d.Events = append(d.Events, c.event(timeline.ArmExpired, ask.Reason, ask.Why))
 	case ask.Reason == reason.ArmMismatch:
 		d.Events = append(d.Events, c.event(timeline.Warning, ask.Reason,
 			sentence("armed is another machine: this one says MAC %s, UUID %s, serial %q", c.mac(), c.fetch.UUID, clip(c.fetch.Serial))))
