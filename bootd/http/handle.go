@@ -72,6 +72,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	ask(&f, r)
 	d, err := s.decide(r.Context(), snap, f, now)
 	obs.Outcome, obs.Events, obs.Err = d.Outcome, d.Events, err
+	obs.MAC, obs.Heard = d.MAC, d.Heard
 	w.Header().Set("Content-Type", d.Type)
 	w.Header().Set("Content-Length", strconv.Itoa(len(d.Body)))
 	w.Header().Set("Cache-Control", "no-store")
@@ -95,6 +96,12 @@ func ask(f *boot.Fetch, r *http.Request) {
 		f.Serial = serial
 	}
 	f.Stage, f.Why = q.Get("stage"), q.Get("why")
+	f.Said = boot.Said{
+		Manufacturer: q.Get("manufacturer"), Product: q.Get("product"), BuildArch: q.Get("arch"), Platform: q.Get("platform"),
+	}
+	if m, err := ident.ParseMAC(q.Get("mac")); err == nil {
+		f.Said.MAC = m
+	}
 }
 
 // evidence is what a connection says of its peer: the neighbour table's MAC, and what its address holds.
@@ -113,7 +120,7 @@ func (s *Server) decide(ctx context.Context, snap *site.Snapshot, f boot.Fetch, 
 	var random [16]byte
 	var d boot.Decision
 	decide := func(v store.View) { d = boot.Decide(snap, v, f, templates, now, random) }
-	if f.Path.Kind == boot.Script {
+	if f.Path.Kind == boot.Script || f.Path.Kind == boot.Discovered {
 		s.cfg.Store.Read(decide)
 		if len(d.Ops) == 0 {
 			return d, nil

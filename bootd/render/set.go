@@ -30,6 +30,7 @@ const (
 	LocalScript    = "ipxe/local.ipxe"
 	ErrorScript    = "ipxe/error.ipxe"
 	AutoexecScript = "ipxe/autoexec.ipxe"
+	DiscoverScript = "ipxe/discover.ipxe"
 )
 
 // Set is the templates of one file tree, parsed once. It is safe for concurrent use; make a new one to see changed files.

@@ -34,9 +34,12 @@ const (
 	Armed         Kind = "armed"           // somebody armed the host
 	Cancelled     Kind = "cancelled"       // somebody disarmed it
 	ArmExpired    Kind = "arm-expired"     // the arm ran out
+	BoardChanged  Kind = "board-changed"   // an unlisted MAC says serial or UUID of a host, see Detail for the line to change
+	Stuck         Kind = "stuck"           // a stage lasts longer than it should
 	RouterSolicit Kind = "router-solicit"  // a machine asked for a router
 	ForeignRouter Kind = "foreign-router"  // another router advertises on our link
 	ForeignServer Kind = "foreign-server"  // another DHCPv6 server answers on our link
+	Discovered    Kind = "discovered"      // a machine that nobody listed said who it is
 	LinkUp        Kind = "link-up"         // a served link came
 	LinkDown      Kind = "link-down"       // a served link went
 	Ready         Kind = "ready"           // the daemon serves

@@ -29,6 +29,8 @@ const (
 	Answers  Kind = "answers"
 	Callback Kind = "callback"
 	File     Kind = "file"
+	// Discovered: an unlisted machine says who it is.
+	Discovered Kind = "discovered"
 )
 
 // Fetch is one request, as far as it decides anything.
@@ -42,6 +44,8 @@ type Fetch struct {
 	// UUID and Serial are what the machine says of itself; they can only narrow what it gets.
 	UUID   ident.UUID
 	Serial string
+	// Said is the rest of what it says of itself.
+	Said Said
 	// Stage and Why are what a callback tells.
 	Stage, Why string
 }
@@ -62,6 +66,9 @@ type Decision struct {
 	File   string
 	Ops    []store.Op
 	Events []timeline.Event
+	// MAC is who asked, as far as it can be seen; Heard what a machine that nobody listed tells of itself.
+	MAC   ident.MAC
+	Heard *timeline.Machine
 }
 
 // Types of what we write ourselves.
@@ -95,10 +102,18 @@ func Decide(snap *site.Snapshot, v store.View, f Fetch, r Renderer, now time.Tim
 	if c.match.Reason == reason.None && c.match.Host != nil {
 		c.host = c.match.Host
 	}
+	d := c.decide()
+	d.MAC = c.mac()
+	return d
+}
+
+func (c client) decide() Decision {
 	switch {
-	case f.Path.Kind != Script:
+	case c.fetch.Path.Kind == Discovered:
+		return c.discovered()
+	case c.fetch.Path.Kind != Script:
 		return c.token()
-	case f.Path.Autoexec && n.Own.IsValid():
+	case c.fetch.Path.Autoexec && c.net.Own.IsValid():
 		return c.autoexec()
 	}
 	return c.script()

@@ -29,6 +29,8 @@ func ParsePath(p string) Path {
 	switch {
 	case len(parts) == 1 && (parts[0] == "boot.ipxe" || parts[0] == "autoexec.ipxe") && !strings.HasSuffix(p, "/"):
 		return Path{Kind: Script, Autoexec: parts[0] == "autoexec.ipxe"}
+	case len(parts) == 1 && parts[0] == "discovered":
+		return Path{Kind: Discovered}
 	case len(parts) > 0 && parts[0] == "t":
 		return tokenPath(parts[1:])
 	}

@@ -13,7 +13,7 @@ func (c client) script() Decision {
 	case c.match.Reason == reason.WrongNetwork && c.match.Host != nil:
 		return c.local(reason.WrongNetwork, sentence("%s is not listed for network %s", c.match.Host.Name, c.net.Name))
 	case c.host == nil:
-		return c.local(reason.UnknownHost, sentence("this machine (%s) is not in the inventory", c.mac()))
+		return c.unlisted()
 	}
 	ask := install.Asked(c.view, c.host.Name, c.seen(), c.now)
 	if ask.Reason != reason.Install {
