@@ -13,13 +13,21 @@ func (c client) script() Decision {
 	case c.match.Reason == reason.WrongNetwork && c.match.Host != nil:
 		return c.local(reason.WrongNetwork, sentence("%s is not listed for network %s", c.match.Host.Name, c.net.Name))
 	case c.host == nil:
-		return c.unlisted()
+		d := c.unlisted()
+		d.Events = append(d.Events, c.swapped()...)
+		return d
 	}
 	ask := install.Asked(c.view, c.host.Name, c.seen(), c.now)
+	d := Decision{}
 	if ask.Reason != reason.Install {
-		return c.notArmed(ask)
+		d = c.notArmed(ask)
+	} else {
+		d = c.installer(ask)
 	}
-	return c.installer(ask)
+	if !c.fetch.Head {
+		d.Events = append(d.Events, c.doubled()...)
+	}
+	return d
 }
 
 // autoexec sends iPXE, once it has an address, to the boot script that is meant for it.

@@ -1,0 +1,55 @@
+package boot
+
+import (
+	"path"
+
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/timeline"
+)
+
+// swapped tells of a machine whose MAC nobody listed, but whose serial or UUID is that of a host: its board or its card
+// was replaced. It gets nothing by that, anybody can say a serial; people get the line to change.
+func (c client) swapped() []timeline.Event {
+	h, by := c.named()
+	if h == nil || len(h.NICs) == 0 || !c.mac().Valid() {
+		return nil
+	}
+	where := ""
+	if at := h.Origins["nics."+h.NICs[0].Name+".mac"].Pos; at.Line > 0 {
+		where = sentence(" in %s line %d", path.Base(c.snap.Inventory.File), at.Line)
+	}
+	return []timeline.Event{c.event(timeline.BoardChanged, reason.UnknownHost, sentence(
+		"this machine says %s, which is that of %s: if its board was replaced, change %s to %s%s",
+		by, h.Name, h.NICs[0].MAC, c.mac(), where))}
+}
+
+// named is the host whose serial or UUID the machine says.
+func (c client) named() (h *site.Host, by string) {
+	if serial := c.fetch.Serial; serial != "" {
+		for _, h := range c.snap.Hosts {
+			if h.Serial == serial {
+				return h, sentence("serial %q", serial)
+			}
+		}
+	}
+	if h, ok := c.snap.HostByUUID(c.fetch.UUID); ok && c.fetch.UUID.Identifies() {
+		return h, "UUID " + c.fetch.UUID.String()
+	}
+	return nil, ""
+}
+
+// doubled tells of a listed machine that says another host's UUID: its MAC decides who it is, but one of the two lines is
+// wrong, or both boards came with one UUID.
+func (c client) doubled() []timeline.Event {
+	if c.fetch.UUID == (ident.UUID{}) {
+		return nil
+	}
+	h, ok := c.snap.HostByUUID(c.fetch.UUID)
+	if !ok || h == c.host {
+		return nil
+	}
+	return []timeline.Event{c.event(timeline.Warning, reason.None, sentence(
+		"%s says UUID %s, which is listed for %s; its MAC decides", c.name(), c.fetch.UUID, h.Name))}
+}
