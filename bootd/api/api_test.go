@@ -47,11 +47,15 @@ func (f *fake) Stop(finalRA bool)              { f.stopped <- finalRA }
 func (f *fake) Reload(context.Context) error   { return f.reload }
 func (f *fake) Observe(o timeline.Observation) { f.history.Record(o.Events...) }
 func (f *fake) zero() io.Reader                { return bytes.NewReader(make([]byte, 1<<16)) }
-func (f *fake) render(host, what string) ([]byte, []string, error) {
-	if host == "r1n03" && what == "answers" {
-		return nil, nil, errors.New("preseed/debian13.cfg:7: disk is not set for r1n03")
-	}
+func (f *fake) render(string, string) ([]byte, []string, error) {
 	return []byte("#!ipxe\n"), []string{"a note"}, nil
+}
+
+func (f *fake) fit(host string) error {
+	if host == "r1n03" {
+		return errors.New("preseed/debian13.cfg:7: disk is not set for r1n03")
+	}
+	return nil
 }
 
 func start(t *testing.T) *fake {
@@ -68,7 +72,7 @@ func start(t *testing.T) *fake {
 	}
 	srv := &http.Server{ConnContext: api.ConnContext, ReadHeaderTimeout: time.Second, Handler: api.New(api.Config{
 		Snapshot: func() *site.Snapshot { return f.snap }, Store: f.store, History: f.history, Observer: f, Daemon: f,
-		Render: f.render, Now: sitetest.Now, Rand: f.zero(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Render: f.render, Fit: f.fit, Now: sitetest.Now, Rand: f.zero(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = srv.Serve(l) }()

@@ -133,17 +133,15 @@ func (s *server) install(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// renders refuses hosts whose templates fail: they would show an error on their console instead of installing.
+// renders refuses hosts whose templates fail, or render to what their installer would stop at.
 func (s *server) renders(hosts []*site.Host) error {
 	var faults []error
 	for _, h := range hosts {
 		if h.Profile == nil {
 			continue // install.Order says so
 		}
-		for _, what := range []string{"script", "answers"} {
-			if _, _, err := s.Render(h.Name, what); err != nil {
-				faults = append(faults, fmt.Errorf("arming %s: %w", h.Name, err))
-			}
+		if err := s.Fit(h.Name); err != nil {
+			faults = append(faults, fmt.Errorf("arming %s: %w", h.Name, err))
 		}
 	}
 	if len(faults) > 0 {

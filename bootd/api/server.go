@@ -52,9 +52,11 @@ type Config struct {
 	History  *history.History
 	Observer Observer
 	Daemon   Daemon
-	// Render shows what a host would be served.
+	// Render shows what a host would be served, secrets masked.
 	Render func(host, what string) (text []byte, notes []string, err error)
-	Now    func() time.Time
+	// Fit says what in its templates would keep a host from being installed, nil: nothing that is known.
+	Fit func(host string) error
+	Now func() time.Time
 	// Rand makes the names of orders.
 	Rand io.Reader
 	Log  *slog.Logger

@@ -117,8 +117,13 @@ func (d *Daemon) open(ctx context.Context) error {
 		return capability("following network links", err)
 	}
 	d.world = NewWorld(inv, kernel, id, d.log, d.now, d.history, d.metrics)
-	d.tmpl.Store(templateSet(d.world.Snapshot()))
-	for _, p := range render.Check(d.world.Snapshot(), d.tmpl.Load()) {
+	values, faults := readSecrets(inv)
+	for _, f := range faults {
+		d.warn("secret fault", errors.New(f.String()))
+		d.faults = append(d.faults, site.Problem{Msg: f.String()})
+	}
+	d.tmpl.Store(templateSet(d.world.Snapshot()).WithSecrets(values))
+	for _, p := range render.Check(d.world.Snapshot(), d.tmpl.Load(), inspect) {
 		d.warn("template fault", p)
 		d.faults = append(d.faults, site.Problem{Msg: p.Error()})
 	}
@@ -186,8 +191,9 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	t := newHTTPTask("api", l, api.New(api.Config{
 		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Observer: d.watch, Daemon: d,
 		Render: func(host, what string) ([]byte, []string, error) {
-			return explain.Render(d.world.Snapshot(), d.tmpl.Load(), host, what)
+			return explain.Render(d.world.Snapshot(), d.tmpl.Load().Mask(), host, what)
 		},
+		Fit: func(host string) error { return lintHost(d.world.Snapshot(), d.tmpl.Load(), host) },
 		Now: d.now, Rand: rand.Reader, Log: d.log,
 	}))
 	t.server.ConnContext = api.ConnContext

@@ -25,6 +25,7 @@ import (
 type Plan struct {
 	Inventory *inventory.Inventory
 	Snapshot  *site.Snapshot
+	// Templates knows no secrets before Check or Reveal has read them: it shows render.Masked.
 	Templates *render.Set
 	// Files is where kernels and boot loaders lie.
 	Files string
@@ -57,8 +58,15 @@ func NewPlan(file string, now time.Time) (*Plan, error) {
 	}
 	snap, _ := site.Resolve(inv, assume(inv), nil, now)
 	return &Plan{
-		Inventory: inv, Snapshot: snap, Templates: templateSet(snap), Files: beside(inv.File, snap.Files),
+		Inventory: inv, Snapshot: snap, Templates: templateSet(snap).Mask(), Files: beside(inv.File, snap.Files),
 	}, nil
+}
+
+// Reveal reads the secrets that the templates want.
+func (p *Plan) Reveal() []Fault {
+	values, faults := readSecrets(p.Inventory)
+	p.Templates = p.Templates.WithSecrets(values)
+	return faults
 }
 
 // beside makes a path of the inventory relative to the inventory.
@@ -95,8 +103,8 @@ func assume(inv *inventory.Inventory) site.Facts {
 	return f
 }
 
-// Check finds everything that would keep a host from booting: faults of the inventory, templates that do not render for
-// some host, kernels, initrds and boot loaders that are not there.
+// Check finds everything that would keep a host from booting: faults of the inventory, secrets that cannot be read, templates
+// that do not render for some host or whose result a client would not understand, kernels, initrds and boot loaders that are not there.
 func Check(file string, now time.Time) (*Plan, []Fault, error) {
 	p, err := NewPlan(file, now)
 	var found Faults
@@ -110,13 +118,14 @@ func Check(file string, now time.Time) (*Plan, []Fault, error) {
 	case err != nil:
 		return nil, nil, err
 	}
-	out := p.checkTemplates()
+	out := p.Reveal()
+	out = append(out, p.checkTemplates()...)
 	return p, append(out, p.checkFiles()...), nil
 }
 
 func (p *Plan) checkTemplates() []Fault {
 	var out []Fault
-	for _, x := range render.Check(p.Snapshot, p.Templates) {
+	for _, x := range render.Check(p.Snapshot, p.Templates, inspect) {
 		out = append(out, Fault{Text: x.Error(), Hosts: x.Hosts})
 	}
 	return out

@@ -83,7 +83,7 @@ func code() (now map[string][]string, later []string) {
 	for heading, k := range map[string]keys{
 		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
-		"nics": keysOf(nicFields),
+		"nics": keysOf(nicFields), "secrets": keysOf(secretFields),
 	} {
 		now[heading] = without(k.now)
 		later = append(later, without(k.later)...)
@@ -157,6 +157,15 @@ func TestDocumentedExamples(t *testing.T) {
 				return "hosts: {r1n01: {" + x + "}}"
 			}
 			return "hosts: {r1n01: " + entry(x, "mac: 52:54:00:aa:01:01") + "}"
+		},
+		"secrets": func(x string) string {
+			if strings.HasPrefix(x, "age:") {
+				x += ", identity: key"
+			}
+			if strings.HasPrefix(x, "identity:") {
+				x += ", age: a.age"
+			}
+			return "secrets: {a: {" + x + "}}"
 		},
 		"nics": func(x string) string {
 			return "hosts: {r1n01: {nics: {eth0: " + entry(x, "mac: 52:54:00:aa:01:01") + "}}}"

@@ -29,38 +29,112 @@ func (p Problem) Error() string {
 	return p.Err.text(names)
 }
 
-// Check renders every template of every host, with placeholders for tokens, and reports what fails, one Problem for each
-// fault whatever the number of hosts. An address of ours that is not there yet is no fault.
-func Check(snap *site.Snapshot, s *Set) []Problem {
+// Text is one text as a host would be served it.
+type Text struct {
+	// Name is the template that it came from.
+	Name string
+	// Body must not be kept.
+	Body []byte
+}
+
+// Finding is a fault of a rendered text.
+type Finding struct {
+	// Name is the template that the text came from, Line counts from 1 in the text; 0: the text as a whole.
+	Name string
+	Line int
+	Msg  string
+}
+
+// Inspect looks at a host's rendered texts. What it is given for installing is empty where the host has no profile, or
+// where one of the two did not render.
+type Inspect func(script, answers Text, others []Text) []Finding
+
+// Check renders every template of every host, with placeholders for tokens, and reports what fails and what inspect finds
+// (nil: nothing is looked for), one Problem for each fault whatever the number of hosts. An address of ours that is not
+// there yet is no fault.
+func Check(snap *site.Snapshot, s *Set, inspect Inspect) []Problem {
 	faults := make([][]*Error, len(snap.Hosts))
+	c := checker{snap: snap, set: s, traced: s.traced(), inspect: inspect}
 	var wg sync.WaitGroup
 	workers := min(runtime.GOMAXPROCS(0), 8)
 	for w := range workers {
 		wg.Go(func() {
 			for i := w; i < len(snap.Hosts); i += workers {
-				faults[i] = s.checkHost(snap, snap.Hosts[i])
+				faults[i] = c.host(snap.Hosts[i])
 			}
 		})
 	}
 	wg.Wait()
-	return gather(snap, faults)
+	return gather(snap.Hosts, faults)
 }
 
-// checkHost renders what a host may be given.
-func (s *Set) checkHost(snap *site.Snapshot, h *site.Host) []*Error {
-	d := Preview(snap, h)
-	names := []string{LocalScript, ErrorScript, AutoexecScript}
-	if h.Profile != nil {
-		names = append(names, h.Profile.Script, h.Profile.Answers)
-	}
+// CheckHost is Check for one host.
+func CheckHost(snap *site.Snapshot, s *Set, h *site.Host, inspect Inspect) []Problem {
+	c := checker{snap: snap, set: s, traced: s.traced(), inspect: inspect}
+	return gather([]*site.Host{h}, [][]*Error{c.host(h)})
+}
+
+type checker struct {
+	snap        *site.Snapshot
+	set, traced *Set
+	inspect     Inspect
+}
+
+// host renders and inspects what a host may be given.
+func (c checker) host(h *site.Host) []*Error {
+	d := Preview(c.snap, h)
 	var errs []*Error
-	for _, name := range names {
-		if name == "" {
-			continue
-		}
-		if err := s.render(name, d, func([]byte) {}); err != nil {
+	try := func(name string, take func([]byte)) {
+		if err := c.set.render(name, d, take); err != nil {
 			errs = append(errs, located(err, name, h.Name))
 		}
+	}
+	look := func(script, answers Text, others []Text) {
+		if c.inspect != nil {
+			errs = append(errs, c.located(d, c.inspect(script, answers, others))...)
+		}
+	}
+	for _, name := range []string{LocalScript, ErrorScript, AutoexecScript} {
+		try(name, func(b []byte) { look(Text{}, Text{}, []Text{{name, b}}) })
+	}
+	p := h.Profile
+	switch {
+	case p == nil || p.Script == "":
+	case p.Answers == "":
+		try(p.Script, func(b []byte) { look(Text{p.Script, b}, Text{}, nil) })
+	default: // both texts are looked at together, while both are there: none is copied
+		answers := false
+		try(p.Script, func(script []byte) {
+			answers = true
+			try(p.Answers, func(b []byte) { look(Text{p.Script, script}, Text{p.Answers, b}, nil) })
+		})
+		if !answers {
+			try(p.Answers, func([]byte) {})
+		}
+	}
+	return errs
+}
+
+// located turns lines of rendered texts into lines of templates.
+func (c checker) located(d Data, found []Finding) []*Error {
+	var errs []*Error
+	places := map[string][]Place{}
+	for _, f := range found {
+		e := &Error{Template: f.Name, Host: d.Host, Msg: c.set.mask(f.Msg)}
+		if f.Line > 0 {
+			if _, ok := places[f.Name]; !ok {
+				places[f.Name] = c.traced.places(f.Name, d)
+			}
+			if all := places[f.Name]; f.Line <= len(all) && all[f.Line-1].Line > 0 {
+				e.Template, e.Line = all[f.Line-1].Template, all[f.Line-1].Line
+				if e.Template != f.Name {
+					e.Msg += fmt.Sprintf(" (it is part of %s)", f.Name)
+				}
+			} else {
+				e.Msg = fmt.Sprintf("line %d, as rendered: %s", f.Line, e.Msg)
+			}
+		}
+		errs = append(errs, e)
 	}
 	return errs
 }
@@ -93,7 +167,7 @@ func Preview(snap *site.Snapshot, h *site.Host) Data {
 	return d
 }
 
-func gather(snap *site.Snapshot, faults [][]*Error) []Problem {
+func gather(hosts []*site.Host, faults [][]*Error) []Problem {
 	type key struct {
 		template string
 		line     int
@@ -112,7 +186,7 @@ func gather(snap *site.Snapshot, faults [][]*Error) []Problem {
 				p = &Problem{Err: e}
 				found[k], order = p, append(order, k)
 			}
-			if name := snap.Hosts[i].Name; !slices.Contains(p.Hosts[max(0, len(p.Hosts)-1):], name) {
+			if name := hosts[i].Name; !slices.Contains(p.Hosts[max(0, len(p.Hosts)-1):], name) {
 				p.Hosts = append(p.Hosts, name)
 			}
 		}

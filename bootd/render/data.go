@@ -50,6 +50,8 @@ type Data struct {
 	Console, KernelArgs string
 	// Vars are the free values of the inventory. A missing one is an error; (.Var "name" default) is not.
 	Vars map[string]any
+	// secret gives the value of a secret to the method Secret.
+	secret func(string) (string, error)
 }
 
 // NIC is one network card as templates see it.

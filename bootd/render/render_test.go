@@ -168,7 +168,7 @@ hosts:
   h6: {mac: 52:54:00:aa:01:06, profile: q}
 `, sitetest.Facts(sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64")))
 	var got []string
-	for _, p := range render.Check(snap, render.New(builtin())) {
+	for _, p := range render.Check(snap, render.New(builtin()), nil) {
 		got = append(got, p.Error()+" | "+strings.Join(p.Hosts, " "))
 	}
 	want := []string{
@@ -182,7 +182,7 @@ hosts:
 
 func TestCheckWithoutAddresses(t *testing.T) {
 	snap, _ := sitetest.Resolve(t, golden, site.Facts{})
-	if got := render.Check(snap, render.New(builtin())); len(got) > 0 {
+	if got := render.Check(snap, render.New(builtin()), nil); len(got) > 0 {
 		t.Error(got)
 	}
 }
@@ -203,11 +203,11 @@ func TestCheckIsFast(t *testing.T) {
 	}
 	snap, set := tenThousand(t), render.New(builtin())
 	started := time.Now()
-	if got := render.Check(snap, set); len(got) > 0 {
+	if got := render.Check(snap, set, nil); len(got) > 0 {
 		t.Fatal(got)
 	}
 	t.Logf("checked %d hosts in %s", len(snap.Hosts), time.Since(started))
-	if took := time.Since(started); took > 10*time.Second { // ten times of what it takes, for busy machines
+	if took := time.Since(started); took > 2*time.Minute { // a second alone; half a minute with the race detector on a busy machine
 		t.Errorf("checking 10,000 hosts took %s", took)
 	}
 }
@@ -215,7 +215,7 @@ func TestCheckIsFast(t *testing.T) {
 func BenchmarkCheck10000(b *testing.B) {
 	snap := tenThousand(b)
 	for b.Loop() {
-		if got := render.Check(snap, render.New(builtin())); len(got) > 0 {
+		if got := render.Check(snap, render.New(builtin()), nil); len(got) > 0 {
 			b.Fatal(got)
 		}
 	}

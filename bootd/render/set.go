@@ -37,6 +37,10 @@ const (
 type Set struct {
 	fsys    fs.FS
 	buffers sync.Pool // of *limited
+	// secrets by name; marks: texts say where they come from.
+	secrets map[string]string
+	masked  bool
+	marks   bool
 
 	mu     sync.Mutex
 	parsed map[string]*entry
@@ -81,13 +85,19 @@ func (s *Set) render(name string, d Data, take func([]byte)) error {
 		return &Error{Template: name, Host: d.Host, Msg: err.Error()}
 	}
 	t, err := s.load(name, nil)
-	if err != nil {
-		return located(err, name, d.Host)
+	if err == nil {
+		if d, err = s.reveal(name, d); err == nil {
+			err = s.execute(t, d, take)
+		}
 	}
-	if err := s.execute(t, d, take); err != nil {
-		return located(err, name, d.Host)
+	if err == nil {
+		return nil
 	}
-	return nil
+	e := located(err, name, d.Host)
+	if masked := s.mask(e.Msg); masked != e.Msg {
+		e.Msg, e.Err = masked, nil // the cause says it too
+	}
+	return e
 }
 
 // execute uses a buffer that was used before: a check of all hosts renders the same texts thousands of times.
@@ -98,6 +108,10 @@ func (s *Set) execute(t *template.Template, data any, take func([]byte)) error {
 	}
 	defer s.buffers.Put(out)
 	out.buf.Reset()
+	out.most = MaxSize
+	if s.marks {
+		out.most *= 8 // each line carries its place
+	}
 	if err := t.Execute(out, data); err != nil {
 		if errors.Is(err, errTooLong) {
 			return &Error{Template: t.Name(), Msg: errTooLong.Error(), Err: err}
@@ -111,10 +125,13 @@ func (s *Set) execute(t *template.Template, data any, take func([]byte)) error {
 var errTooLong = errors.New("renders to more than 1 MiB")
 
 // limited stops a template that goes on for ever.
-type limited struct{ buf bytes.Buffer }
+type limited struct {
+	buf  bytes.Buffer
+	most int
+}
 
 func (l *limited) Write(p []byte) (int, error) {
-	if l.buf.Len()+len(p) > MaxSize {
+	if l.buf.Len()+len(p) > l.most {
 		return 0, errTooLong
 	}
 	return l.buf.Write(p)
@@ -168,6 +185,9 @@ func (s *Set) parse(name string, path []string) (*template.Template, error) {
 			added = true
 		}
 		if !added {
+			if s.marks {
+				mark(root)
+			}
 			return root, nil
 		}
 	}

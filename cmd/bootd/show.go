@@ -22,6 +22,7 @@ func renderCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 	var w where
 	w.inventoryFlag(fs)
 	w.socketFlags(fs)
+	secrets := fs.Bool("secrets", false, "show secrets: bootd is not asked, they are read with your own rights")
 	return func(ctx context.Context, args []string) error {
 		what := "script"
 		if len(args) == 2 {
@@ -32,11 +33,11 @@ func renderCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 		}
 		var out api.Rendered
 		var err error
-		if w.inventory == "" {
+		if w.inventory == "" && !*secrets {
 			out, err = w.client().Render(ctx, args[0], what)
 		}
-		if offline(w, err) {
-			out, err = renderOffline(w, args[0], what)
+		if *secrets || offline(w, err) {
+			out, err = renderOffline(w, args[0], what, *secrets)
 		}
 		if err != nil {
 			return err
@@ -49,10 +50,15 @@ func renderCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 	}
 }
 
-func renderOffline(w where, host, what string) (api.Rendered, error) {
+func renderOffline(w where, host, what string, secrets bool) (api.Rendered, error) {
 	plan, err := daemon.NewPlan(w.file(), time.Now())
 	if err != nil {
 		return api.Rendered{}, err
+	}
+	if secrets {
+		for _, f := range plan.Reveal() {
+			return api.Rendered{}, errors.New(f.String())
+		}
 	}
 	text, notes, err := explain.Render(plan.Snapshot, plan.Templates, host, what)
 	if err != nil {

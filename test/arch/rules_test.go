@@ -13,7 +13,7 @@ const mod = "bootd.internal/"
 var pure = []string{
 	"bootd/ident", "bootd/reason", "bootd/inventory", "bootd/site", "bootd/store", "bootd/lease", "bootd/install",
 	"bootd/timeline", "bootd/decide/who", "bootd/decide/address", "bootd/decide/advert", "bootd/decide/name",
-	"bootd/decide/boot", "bootd/render",
+	"bootd/decide/boot", "bootd/render", "bootd/lint",
 }
 
 // exceptions are imports that one pure package needs; each with its reason.
@@ -82,6 +82,7 @@ var rules = map[string]rule{
 		}, "what a machine boots",
 	},
 	"bootd/render": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "templates and data to octets"},
+	"bootd/lint":   {nil, "reads octets as clients do, and knows neither hosts nor templates"},
 	"bootd/files":  {nil, "the served directory, shared by HTTP and TFTP"},
 	"bootd/ingress": {
 		[]string{"bootd/reason", "bootd/site"}, "where a datagram came in and the answer's source address, shared by adapters",

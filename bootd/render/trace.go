@@ -1,0 +1,129 @@
+package render
+
+import (
+	"bytes"
+	"strconv"
+	"text/template"
+	"text/template/parse"
+)
+
+// Place is a line of a template.
+type Place struct {
+	Template string
+	// Line counts from 1; 0: unknown.
+	Line int
+}
+
+// A mark stands at the begin of each line of a template's own text and says where it is: file and line between two
+// characters that no text of ours holds (data.faulty and the functions refuse them).
+const (
+	markBegin = '\x01'
+	markEnd   = '\x02'
+)
+
+// traced is a Set of the same templates whose texts are full of marks.
+func (s *Set) traced() *Set {
+	t := New(s.fsys)
+	t.secrets, t.masked, t.marks = s.secrets, s.masked, true
+	return t
+}
+
+// places says for each line of a rendered text which line of which template it came from; nil when that cannot be told,
+// which is no fault of its own.
+func (s *Set) places(name string, d Data) []Place {
+	var out []Place
+	if err := s.render(name, d, func(b []byte) { out = readMarks(b) }); err != nil {
+		return nil
+	}
+	return out
+}
+
+// mark writes marks into the texts of a template and of all that it defines.
+func mark(root *template.Template) {
+	for _, t := range root.Templates() {
+		if t.Tree != nil && t.Root != nil {
+			markNode(t.Tree, t.Root)
+		}
+	}
+}
+
+func markNode(tree *parse.Tree, n parse.Node) {
+	switch n := n.(type) {
+	case *parse.ListNode:
+		if n == nil {
+			return
+		}
+		for _, c := range n.Nodes {
+			markNode(tree, c)
+		}
+	case *parse.IfNode:
+		markNode(tree, n.List)
+		markNode(tree, n.ElseList)
+	case *parse.RangeNode:
+		markNode(tree, n.List)
+		markNode(tree, n.ElseList)
+	case *parse.WithNode:
+		markNode(tree, n.List)
+		markNode(tree, n.ElseList)
+	case *parse.TextNode:
+		markText(tree, n)
+	}
+}
+
+func markText(tree *parse.Tree, n *parse.TextNode) {
+	where, _ := tree.ErrorContext(n)
+	file, line := place(where)
+	if file == "" || bytes.IndexByte(n.Text, markBegin) >= 0 {
+		return
+	}
+	var b bytes.Buffer
+	at := func() {
+		b.WriteByte(markBegin)
+		b.WriteString(file + ":" + strconv.Itoa(line))
+		b.WriteByte(markEnd)
+	}
+	at()
+	for _, c := range n.Text {
+		b.WriteByte(c)
+		if c == '\n' {
+			line++
+			at()
+		}
+	}
+	n.Text = b.Bytes()
+}
+
+// readMarks finds the place of each line: the last mark before its first character, else the last one before it.
+func readMarks(b []byte) []Place {
+	var out []Place
+	var last Place
+	for line := range bytes.Lines(b) {
+		var at Place
+		for first := true; len(line) > 0; {
+			i := bytes.IndexByte(line, markBegin)
+			if i < 0 {
+				break
+			}
+			first = first && i == 0
+			end := bytes.IndexByte(line, markEnd)
+			if end < i {
+				return nil // a mark was cut or doubled by a function
+			}
+			colon := bytes.LastIndexByte(line[:end], ':')
+			n, err := strconv.Atoi(string(line[max(colon, 0)+1 : end]))
+			if err != nil || colon < i {
+				return nil
+			}
+			last = Place{string(line[i+1 : colon]), n}
+			if first || at.Line == 0 {
+				at = last
+			}
+			line = line[end+1:]
+		}
+		if at.Line == 0 {
+			at = last
+		}
+		out = append(out, at)
+	}
+	return out
+}
