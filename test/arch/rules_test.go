@@ -103,8 +103,8 @@ var rules = map[string]rule{
 // anything may be imported by these: they wire.
 var wiring = []string{"bootd/api", "bootd/daemon", "bootd/explain", "cmd/bootd"}
 
-// outside the daemon: labs and slow tests.
-var outside = []string{"lab", "lab/demo", "test/"}
+// outside the daemon: labs, packaging and slow tests.
+var outside = []string{"lab", "packaging", "test/"}
 
 func adapter(more ...string) []string {
 	return append([]string{
