@@ -210,9 +210,12 @@ func (b build) tar() error {
 		from, to string
 		mode     uint32
 	}{
-		{"usr/lib/grub/i386-pc/boot.img", "boot/grub/boot.img", 0o644}, {"core.img", "boot/grub/core.img", 0o644},
-		{"grubx64.efi", "boot/grub/grubx64.efi", 0o644}, {"../out/linux", "boot/vmlinuz", 0o644},
-		{"../out/initrd.gz", "boot/initrd.gz", 0o644}, {"usr/bin/busybox", "bin/busybox", 0o755},
+		{"usr/lib/grub/i386-pc/boot.img", "boot/grub/boot.img", 0o644},
+		{"core.img", "boot/grub/core.img", 0o644},
+		{"grubx64.efi", "boot/grub/grubx64.efi", 0o644},
+		{"../out/linux", "boot/vmlinuz", 0o644},
+		{"../out/initrd.gz", "boot/initrd.gz", 0o644},
+		{"usr/bin/busybox", "bin/busybox", 0o755},
 	} {
 		errs = append(errs, add(b.file(f.from, f.to, f.mode)))
 	}
