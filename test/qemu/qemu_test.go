@@ -5,6 +5,7 @@
 package qemu_test
 
 import (
+	"fmt"
 	"os"
 	"regexp"
 	"testing"
@@ -13,9 +14,17 @@ import (
 	ipxebuild "bootd.internal/ipxe-build"
 	"bootd.internal/lab"
 	"bootd.internal/lab/labtest"
+	"bootd.internal/lab/mirror"
 )
 
-func TestMain(m *testing.M) { labtest.MainWithBootd(m) }
+func TestMain(m *testing.M) {
+	// Installations need packages: what fetches them has to stay outside the sandbox.
+	if err := mirror.Outside(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	labtest.MainWithBootd(m)
+}
 
 const mac = "52:54:00:aa:01:01" // r1n01
 
