@@ -8,7 +8,7 @@ import "embed"
 
 // Files are the built-in templates, by the names that profiles use: ipxe/install.ipxe, preseed/debian13.cfg.
 //
-//go:embed ipxe preseed
+//go:embed guard ipxe preseed
 var files embed.FS
 
 // FS gives the built-in templates.
