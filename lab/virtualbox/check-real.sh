@@ -3,7 +3,7 @@
 # a chroot, and compares what VirtualBox then says of the machines. As root; leaves the chroot as it was. `make ipxe` first. To make one:
 #
 #   mmdebstrap --variant=extract --include=virtualbox,virtualbox-source,bash,coreutils,libc-bin sid CHROOT \
-#       'deb https://deb.debian.org/debian sid main contrib'
+#       'deb MIRROR sid main contrib'
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

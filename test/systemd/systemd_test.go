@@ -61,7 +61,7 @@ func TestUnit(t *testing.T) {
 	run(t, build)
 	run(t, exec.CommandContext(t.Context(), "make", "-C", "../..", "install", "BIN="+bin, "DESTDIR="+installed))
 
-	ctx := labtest.Context(t, time.Minute)
+	ctx := labtest.Context(t, 3*time.Minute)
 	systemd := exec.CommandContext(ctx, "unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--net", "--cgroup",
 		"--ipc", "--uts", "testdata/pid1.sh", installed, inv, dir)
 	said, err := systemd.CombinedOutput()
