@@ -123,7 +123,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		d.faults = append(d.faults, site.Problem{Msg: f.String()})
 	}
 	d.tmpl.Store(templateSet(d.world.Snapshot()).WithSecrets(values))
-	for _, p := range render.Check(d.world.Snapshot(), d.tmpl.Load(), inspect) {
+	for _, p := range render.Check(d.world.Snapshot(), d.tmpl.Load(), inspector()) {
 		d.warn("template fault", p)
 		d.faults = append(d.faults, site.Problem{Msg: p.Error()})
 	}

@@ -2,14 +2,37 @@ package daemon
 
 import (
 	"errors"
+	"sync"
 
 	"bootd.internal/bootd/lint"
 	"bootd.internal/bootd/render"
 	"bootd.internal/bootd/site"
 )
 
-// inspect looks at rendered texts as the machines will.
-func inspect(script, answers render.Text, others []render.Text) []render.Finding {
+// inspector looks at rendered texts as the machines will. It remembers the scripts that all hosts share.
+func inspector() render.Inspect {
+	var mu sync.Mutex
+	seen := map[string][]lint.Fault{}
+	return func(script, answers render.Text, others []render.Text) []render.Finding {
+		return inspect(script, answers, others, func(text []byte) []lint.Fault {
+			mu.Lock()
+			faults, ok := seen[string(text)]
+			mu.Unlock()
+			if ok {
+				return faults
+			}
+			faults = lint.Script(text)
+			mu.Lock()
+			defer mu.Unlock()
+			if len(seen) < 100 {
+				seen[string(text)] = faults
+			}
+			return faults
+		})
+	}
+}
+
+func inspect(script, answers render.Text, others []render.Text, lintScript func([]byte) []lint.Fault) []render.Finding {
 	var out []render.Finding
 	add := func(t render.Text, faults []lint.Fault) {
 		for _, f := range faults {
@@ -17,7 +40,7 @@ func inspect(script, answers render.Text, others []render.Text) []render.Finding
 		}
 	}
 	for _, t := range others {
-		add(t, lint.Script(t.Body))
+		add(t, lintScript(t.Body))
 	}
 	if script.Name != "" {
 		ofScript, ofAnswers := lint.Host(script.Body, answers.Body)
@@ -34,7 +57,7 @@ func lintHost(snap *site.Snapshot, set *render.Set, name string) error {
 		return nil
 	}
 	var errs []error
-	for _, p := range render.CheckHost(snap, set, h, inspect) {
+	for _, p := range render.CheckHost(snap, set, h, inspector()) {
 		errs = append(errs, p)
 	}
 	return errors.Join(errs...)

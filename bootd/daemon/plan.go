@@ -125,7 +125,7 @@ func Check(file string, now time.Time) (*Plan, []Fault, error) {
 
 func (p *Plan) checkTemplates() []Fault {
 	var out []Fault
-	for _, x := range render.Check(p.Snapshot, p.Templates, inspect) {
+	for _, x := range render.Check(p.Snapshot, p.Templates, inspector()) {
 		out = append(out, Fault{Text: x.Error(), Hosts: x.Hosts})
 	}
 	return out

@@ -152,7 +152,7 @@ hosts:
   c: {mac: 52:54:00:aa:01:03, loader: special.efi}
 `
 
-func writeTree(t *testing.T, files map[string]string) string {
+func writeTree(t testing.TB, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {

@@ -123,7 +123,7 @@ func (c checker) located(d Data, found []Finding) []*Error {
 		e := &Error{Template: f.Name, Host: d.Host, Msg: c.set.mask(f.Msg)}
 		if f.Line > 0 {
 			if _, ok := places[f.Name]; !ok {
-				places[f.Name] = c.traced.places(f.Name, d)
+				places[f.Name] = c.traced.places(f.Name, d, c.set)
 			}
 			if all := places[f.Name]; f.Line <= len(all) && all[f.Line-1].Line > 0 {
 				e.Template, e.Line = all[f.Line-1].Template, all[f.Line-1].Line

@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"regexp"
 	"strconv"
 	"text/template"
 	"text/template/parse"
@@ -30,19 +31,27 @@ func (s *Set) traced() *Set {
 
 // places says for each line of a rendered text which line of which template it came from; nil when that cannot be told,
 // which is no fault of its own.
-func (s *Set) places(name string, d Data) []Place {
+func (s *Set) places(name string, d Data, plain *Set) []Place {
 	var out []Place
-	if err := s.render(name, d, func(b []byte) { out = readMarks(b) }); err != nil {
+	var text []byte
+	if err := s.render(name, d, func(b []byte) { text, out = marks.ReplaceAll(b, nil), readMarks(b) }); err != nil {
+		return nil
+	}
+	same := false
+	if err := plain.render(name, d, func(b []byte) { same = bytes.Equal(b, text) }); err != nil || !same {
 		return nil
 	}
 	return out
 }
+
+var marks = regexp.MustCompile(string(markBegin) + "[^" + string(markEnd) + "]*" + string(markEnd))
 
 // mark writes marks into the texts of a template and of all that it defines.
 func mark(root *template.Template) {
 	for _, t := range root.Templates() {
 		if t.Tree != nil && t.Root != nil {
 			markNode(t.Tree, t.Root)
+			trimLast(t.Root)
 		}
 	}
 }
@@ -67,6 +76,20 @@ func markNode(tree *parse.Tree, n parse.Node) {
 		markNode(tree, n.ElseList)
 	case *parse.TextNode:
 		markText(tree, n)
+	}
+}
+
+// trimLast takes the mark off that stands behind the last line: functions that work on lines would see one more.
+func trimLast(root *parse.ListNode) {
+	if len(root.Nodes) == 0 {
+		return
+	}
+	n, ok := root.Nodes[len(root.Nodes)-1].(*parse.TextNode)
+	if !ok {
+		return
+	}
+	if i := bytes.LastIndexByte(n.Text, markBegin); i > 0 && n.Text[i-1] == '\n' {
+		n.Text = n.Text[:i]
 	}
 }
 
