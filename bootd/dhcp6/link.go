@@ -54,6 +54,8 @@ func (m *Membership) Run(ctx context.Context) (err error) {
 			}
 		}()
 	}
+	stop := m.server.startSearch(m.link)
+	defer stop()
 	close(m.ready)
 	<-ctx.Done()
 	return nil

@@ -12,6 +12,7 @@ import (
 
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/decide/who"
+	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/store"
@@ -21,6 +22,7 @@ import (
 // serve answers one datagram. Whatever happens, there is one observation.
 func (s *Server) serve(ctx context.Context, d *datagram) {
 	start := s.cfg.Now()
+	d.mac, d.seen = ident.MAC{}, false
 	message := ""
 	defer func() {
 		if p := recover(); p != nil {
@@ -31,6 +33,7 @@ func (s *Server) serve(ctx context.Context, d *datagram) {
 		s.observe(d, message, reason.Outcome{Reason: reason.Oversized}, nil)
 		return
 	}
+	d.mac, d.seen = s.cfg.Neighbours.MAC(d.link, d.from.Addr().WithZone(""))
 	p, why := parse(d.buf[:d.n])
 	message = p.req.Msg.String()
 	if why != reason.None {
@@ -39,14 +42,25 @@ func (s *Server) serve(ctx context.Context, d *datagram) {
 	}
 	snap := s.cfg.Snapshot()
 	s.evidence(&p.req, snap, d)
+	p.req.Hold = s.hold(d.link, start)
 	decision, err := s.decide(ctx, snap, p.req, start)
 	if err == nil && decision.Reply != nil {
 		err = s.send(d, encode(decision.Reply, p.xid, p.req.Client, snap.ServerDUID))
 	}
 	s.cfg.Observer.Observe(timeline.Observation{
 		Adapter: adapter, Message: message, Outcome: decision.Outcome, Took: s.cfg.Now().Sub(start), Err: err,
-		Peer: strconv.Quote(d.from.String()), Events: decision.Events,
+		Peer: strconv.Quote(d.from.String()), Events: decision.Events, MAC: seen(p.req.Evidence), Heard: decision.Heard,
 	})
+}
+
+// seen is the MAC that the evidence shows, zero where it shows none.
+func seen(ev []who.Evidence) ident.MAC {
+	for _, e := range ev {
+		if e.Kind <= who.DUIDMAC {
+			return e.MAC
+		}
+	}
+	return ident.MAC{}
 }
 
 // evidence fills in where the message came from and what that says of its sender.
@@ -59,8 +73,8 @@ func (s *Server) evidence(req *address.Request, snap *site.Snapshot, d *datagram
 			break
 		}
 	}
-	if m, ok := s.cfg.Neighbours.MAC(d.link, source); ok {
-		req.Evidence = who.Frame(m)
+	if d.seen {
+		req.Evidence = who.Frame(d.mac)
 	}
 	req.Evidence = append(req.Evidence, who.Client(req.Client)...)
 	for _, e := range who.Source(source) {
@@ -131,6 +145,6 @@ func (s *Server) observe(d *datagram, message string, o reason.Outcome, err erro
 		message = address.Msg(0).String()
 	}
 	s.cfg.Observer.Observe(timeline.Observation{
-		Adapter: adapter, Message: message, Outcome: o, Err: err, Peer: strconv.Quote(d.from.String()),
+		Adapter: adapter, Message: message, Outcome: o, Err: err, Peer: strconv.Quote(d.from.String()), MAC: d.mac,
 	})
 }

@@ -58,6 +58,8 @@ type Config struct {
 	Neighbours     Neighbours
 	Now            func() time.Time
 	Workers, Queue int
+	// Frames opens a link for the search for other DHCPv6 servers; nil: nobody searches, and nothing is held back.
+	Frames func(site.Link) (Frames, error)
 }
 
 // Server answers DHCPv6 on all served links over one socket. New makes one.
@@ -68,6 +70,10 @@ type Server struct {
 	ready chan struct{}
 	queue chan *datagram
 	pool  sync.Pool
+
+	mu sync.Mutex
+	// searches are those of the links that are served, by interface number.
+	searches map[int]*search
 }
 
 // datagram is one packet as it came in.
@@ -78,6 +84,9 @@ type datagram struct {
 	from netip.AddrPort
 	dst  netip.Addr
 	link int
+	// mac is who sent the frame, seen: it is known.
+	mac  ident.MAC
+	seen bool
 }
 
 // New opens the socket on [::]:547; links join with Link. Errors: the port is in use, or may not be opened.
@@ -99,6 +108,7 @@ func listen(cfg Config, port int) (*Server, error) {
 	s := &Server{
 		cfg: cfg, conn: conn, group: ipv6.NewPacketConn(conn),
 		ready: make(chan struct{}), queue: make(chan *datagram, cfg.Queue),
+		searches: map[int]*search{},
 	}
 	s.pool.New = func() any { return new(datagram) }
 	if err := s.group.SetControlMessage(ipv6.FlagInterface|ipv6.FlagDst, true); err != nil {

@@ -129,6 +129,7 @@ func TestSocket(t *testing.T) {
 		expect := timeline.Observation{
 			Adapter: "dhcp6", Message: m.String(), Peer: fmt.Sprintf("%q", client.LocalAddr()),
 			Outcome: reason.Outcome{Reason: r, Host: "node0", Network: "rack1", Rule: "duid-mac"},
+			MAC:     ident.MAC{0x52, 0x54, 0, 0, 1, 0},
 		}
 		if diff := cmp.Diff(expect, o, cmpopts.IgnoreFields(timeline.Observation{}, "Events")); diff != "" {
 			t.Error(diff)

@@ -22,6 +22,7 @@ func allRouters() netip.Addr { return netip.AddrFrom16([16]byte{0: 0xff, 1: 0x02
 // frame, so that a machine that has no address yet can be answered alone (RFC 6085). The packets come unchecked: their
 // reader validates hop limit, checksum and all else.
 type Discovery struct {
+	what  string
 	link  site.Link
 	file  *os.File
 	conn  syscall.RawConn
@@ -33,7 +34,7 @@ type Discovery struct {
 // ListenDiscovery opens a packet socket on a link and joins ff02::2 there, so that switches which watch group
 // membership pass solicitations on. Errors: no CAP_NET_RAW, the link does not exist any more.
 func ListenDiscovery(link site.Link) (_ *Discovery, err error) {
-	d := &Discovery{link: link}
+	d := &Discovery{link: link, what: "router discovery"}
 	d.file, err = openPacket(link.Index, routerFilter())
 	if errors.Is(err, unix.EPERM) {
 		return nil, fmt.Errorf("router discovery on %s needs CAP_NET_RAW: %w", link.Name, err)
@@ -101,6 +102,9 @@ func (d *Discovery) Write(packet []byte, to ident.MAC) error {
 // Close ends a Read that waits and leaves the group.
 func (d *Discovery) Close() error {
 	d.closed.Store(true)
+	if d.group == nil {
+		return d.file.Close()
+	}
 	return errors.Join(d.group.Close(), d.file.Close())
 }
 
@@ -111,7 +115,7 @@ func (d *Discovery) fault(doing string, err error) error {
 		err = net.ErrClosed
 	}
 	if err != nil {
-		return fmt.Errorf("%s router discovery on %s: %w", doing, d.link.Name, err)
+		return fmt.Errorf("%s %s on %s: %w", doing, d.what, d.link.Name, err)
 	}
 	return nil
 }

@@ -207,7 +207,7 @@ func (t *Task) reply(a answer) {
 		out.Host = nic.Host.Name
 	}
 	t.observe(timeline.Observation{
-		Message: kindName(a.kind), Outcome: out, Took: t.cfg.Now().Sub(a.came), Peer: peer(a.packet), Err: err,
+		Message: kindName(a.kind), Outcome: out, Took: t.cfg.Now().Sub(a.came), Peer: peer(a.packet), Err: err, MAC: a.from,
 		Events: []timeline.Event{{
 			Kind: timeline.RouterSolicit, Reason: out.Reason, Host: out.Host, Network: out.Network, MAC: a.from,
 			Addr: a.src.String(),
@@ -227,6 +227,10 @@ func (t *Task) heard(p packet) {
 	o := timeline.Observation{
 		Message: kindName(p.kind), Outcome: reason.Outcome{Reason: reason.RouterElsewhere, Network: t.network()},
 		Peer: peer(p),
+		Foreign: &timeline.Foreign{
+			Kind: timeline.OtherRouter, Link: t.link.Name, Network: t.network(), Addr: p.src, MAC: p.from,
+			Lifetime: p.lifetime, Managed: p.managed, Other: p.other, Held: t.held,
+		},
 	}
 	is := router{managed: p.managed, other: p.other, isDefault: p.lifetime > 0, held: t.held}
 	if was, known := t.routers[p.src]; (!known && len(t.routers) < maxRouters) || (known && was != is) {
