@@ -2,6 +2,7 @@ package ipxebuild_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -46,6 +47,57 @@ func TestHeaders(t *testing.T) {
 			if m[1] != "#undef "+m[2] {
 				t.Errorf("%s: #define %s follows %q, want #undef %[2]s", h, m[2], m[1])
 			}
+		}
+	}
+}
+
+// TestMedia makes the media twice of what the machine has, without a network:
+// the same files with the same sums, whichever iPXE it is. test/qemu boots them.
+func TestMedia(t *testing.T) {
+	if testing.Short() {
+		return
+	}
+	var sums []string
+	for range 2 {
+		dir := t.TempDir()
+		cmd := exec.CommandContext(t.Context(), "./media.sh", dir)
+		cmd.Env = append(os.Environ(), "IPXE_SUITE=")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			if os.Getenv("CI") != "true" {
+				t.Skipf("%s", out)
+			}
+			t.Fatalf("media.sh: %v\n%s", err, out)
+		}
+		text, err := os.ReadFile(filepath.Join(dir, "SHA256SUMS"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums = append(sums, string(text))
+	}
+	if sums[0] != sums[1] {
+		t.Errorf("two runs made different files:\n%s\n%s", sums[0], sums[1])
+	}
+	for _, name := range []string{"bootd.iso", "bootd.usb", "ipxe.efi", "ipxe.lkrn"} {
+		if !strings.Contains(sums[0], "  "+name+"\n") {
+			t.Errorf("no %s among:\n%s", name, sums[0])
+		}
+	}
+}
+
+// TestMediaRefused has the words for a directory without iPXE.
+func TestMediaRefused(t *testing.T) {
+	if _, err := exec.LookPath("xorriso"); err != nil && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	empty := t.TempDir()
+	for want, env := range map[string][]string{
+		"media: " + empty + " has no ipxe.efi or no ipxe.lkrn\n":       {"IPXE_DIR=" + empty},
+		"media: no iPXE: scripts/deps.sh media installs the package\n": {"IPXE_SUITE=", "IPXE_PACKAGED=" + empty},
+	} {
+		cmd := exec.CommandContext(t.Context(), "./media.sh", t.TempDir())
+		cmd.Env = append(os.Environ(), env...)
+		if out, err := cmd.CombinedOutput(); err == nil || string(out) != want {
+			t.Errorf("%v: %v, %q, want %q", env, err, out, want)
 		}
 	}
 }
