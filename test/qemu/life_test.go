@@ -18,6 +18,7 @@ import (
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
 	"bootd.internal/lab"
+	"bootd.internal/lab/emulator"
 	"bootd.internal/lab/labtest"
 	"bootd.internal/lab/mini"
 	"bootd.internal/lab/mirror"
@@ -168,19 +169,37 @@ func (l *life) restart() {
 	l.since = 0
 }
 
-// miniFiles are what a rack that installs the stand-in serves, its templates among them: the inventory says
-// serve: {templates: files/templates}.
-func miniFiles(t *testing.T) map[string][]byte {
+// packages gives the URL of this machine's mirror inside the sandbox, for the time that f takes.
+func packages(t *testing.T, f func(ctx context.Context, url string) error) {
 	t.Helper()
 	server, err := mirror.Serve(nil, netip.MustParseAddrPort("[::1]:0"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Close()
-	a, err := mini.Prepare(labtest.Context(t, 5*time.Minute), server.URL())
-	if err != nil {
+	if err := errors.Join(f(labtest.Context(t, 10*time.Minute), server.URL()), server.Close()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// trusted makes the test use a QEMU that emulates recent kernels well.
+func trusted(t *testing.T) {
+	t.Helper()
+	packages(t, func(ctx context.Context, url string) error {
+		path, err := emulator.Path(ctx, url)
+		t.Setenv("PATH", path)
+		return err
+	})
+}
+
+// miniFiles are what a rack that installs the stand-in serves, its templates among them: the inventory says
+// serve: {templates: files/templates}.
+func miniFiles(t *testing.T) map[string][]byte {
+	t.Helper()
+	var a mini.Assets
+	packages(t, func(ctx context.Context, url string) (err error) {
+		a, err = mini.Prepare(ctx, url)
+		return err
+	})
 	dir := t.TempDir()
 	if err := mini.WriteTemplates(dir); err != nil {
 		t.Fatal(err)
@@ -219,6 +238,7 @@ hosts:
 // disk, further boots; a second installation is refused until somebody says that it is meant. In the middle of the
 // first, bootd is killed and starts again.
 func TestLife(t *testing.T) {
+	trusted(t)
 	r := labtest.NewRack(t, labtest.RackConfig{Inventory: miniInventory, Files: miniFiles(t)})
 	l := &life{t: t, rack: r, machine: biosMachine(t, r)}
 	l.machine.Disk = blank(t, r.Path("disk.img"), 256<<20)
@@ -246,6 +266,7 @@ func TestLife(t *testing.T) {
 // TestLifeUEFI is the same with UEFI on one NVRAM, whose boot order is nobody's but the installer's: it booted from the
 // network, and after the installation the network is still first and the new disk entry behind it.
 func TestLifeUEFI(t *testing.T) {
+	trusted(t)
 	r := labtest.NewRack(t, labtest.RackConfig{
 		Inventory: strings.Replace(miniInventory, "serve: {", "serve: {loaders: {x86_64: snponly.efi}, ", 1), Files: withLoader(t, miniFiles(t)),
 	})
