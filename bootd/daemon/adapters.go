@@ -33,7 +33,7 @@ func (d *Daemon) openAdapters() error {
 	}
 	d.onClose(dir.Close)
 	web, err := httpd.New(httpd.Config{
-		Snapshot: d.world.Snapshot, Store: d.store, Observer: d.watch, Neighbours: neighbours, Render: d.tmpl.Load, Files: dir,
+		Snapshot: d.world.Snapshot, Store: d.store, Observer: d.watch, Neighbours: neighbours, Render: d.templates, Files: dir,
 		Now: d.now, Rand: rand.Reader, Port: snap.HTTPPort,
 	})
 	if err == nil {

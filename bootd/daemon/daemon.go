@@ -19,6 +19,7 @@ import (
 	"bootd.internal/bootd/api"
 	"bootd.internal/bootd/explain"
 	"bootd.internal/bootd/files"
+	"bootd.internal/bootd/inventory"
 	"bootd.internal/bootd/netif"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/render"
@@ -55,10 +56,11 @@ type Daemon struct {
 	metrics *Metrics
 	watch   *Observer
 	world   *World
-	// tmpl is the templates in force.
-	tmpl  atomic.Pointer[render.Set]
-	links []*PerLink
-	tasks []Task
+	tmpl    atomic.Pointer[inForce]
+	// reloading: one reload at a time, so that the last one wins.
+	reloading sync.Mutex
+	links     []*PerLink
+	tasks     []Task
 
 	ready   atomic.Bool
 	finalRA atomic.Bool
@@ -117,22 +119,29 @@ func (d *Daemon) open(ctx context.Context) error {
 		return capability("following network links", err)
 	}
 	d.world = NewWorld(inv, kernel, id, d.log, d.now, d.history, d.metrics)
-	values, faults := readSecrets(inv)
-	for _, f := range faults {
-		d.warn("secret fault", errors.New(f.String()))
-		d.faults = append(d.faults, site.Problem{Msg: f.String()})
-	}
-	d.tmpl.Store(templateSet(d.world.Snapshot()).WithSecrets(values))
-	for _, p := range render.Check(d.world.Snapshot(), d.tmpl.Load(), inspector()) {
-		d.warn("template fault", p)
-		d.faults = append(d.faults, site.Problem{Msg: p.Error()})
-	}
+	d.tasks = append(d.tasks, d.newFileWatch(inv))
+	d.openTemplates(inv)
 	d.tasks = append(d.tasks, kernel, d.world, d.history, &tidy{daemon: d, ready: make(chan struct{})}, &storeWatch{daemon: d, ready: make(chan struct{})})
 	if err := d.openAdapters(); err != nil {
 		return err
 	}
 	d.openMetrics(ctx)
 	return d.openAPI(ctx)
+}
+
+// openTemplates reads templates and secrets. A fault of either stops no host from getting its address and its own disk.
+func (d *Daemon) openTemplates(inv *inventory.Inventory) {
+	values, faults := readSecrets(inv)
+	for _, f := range faults {
+		d.warn("secret fault", errors.New(f.String()))
+		d.faults = append(d.faults, site.Problem{Msg: f.String()})
+	}
+	set := templateSet(d.world.Snapshot()).WithSecrets(values)
+	d.tmpl.Store(&inForce{inv: inv, set: set, before: set})
+	for _, p := range render.Check(d.world.Snapshot(), set, inspector()) {
+		d.warn("template fault", p)
+		d.faults = append(d.faults, site.Problem{Msg: p.Error()})
+	}
 }
 
 func (d *Daemon) onClose(fn func() error) { d.closers = append(d.closers, fn) }
@@ -191,9 +200,13 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 	t := newHTTPTask("api", l, api.New(api.Config{
 		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Observer: d.watch, Daemon: d,
 		Render: func(host, what string) ([]byte, []string, error) {
-			return explain.Render(d.world.Snapshot(), d.tmpl.Load().Mask(), host, what)
+			snap := d.world.Snapshot()
+			return explain.Render(snap, d.templates(snap).Mask(), host, what)
 		},
-		Fit: func(host string) error { return lintHost(d.world.Snapshot(), d.tmpl.Load(), host) },
+		Fit: func(host string) error {
+			snap := d.world.Snapshot()
+			return lintHost(snap, d.templates(snap), host)
+		},
 		Now: d.now, Rand: rand.Reader, Log: d.log,
 	}))
 	t.server.ConnContext = api.ConnContext
@@ -271,6 +284,8 @@ func (d *Daemon) Stop(finalRA bool) {
 // Reload serves the inventory on disk if it has no fault, its templates render for every host and its files are there;
 // else the one that is served stays. Addresses of sockets, and the directory of files, change at the next start only.
 func (d *Daemon) Reload(context.Context) error {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
 	began := d.now()
 	plan, faults, err := Check(d.cfg.Inventory, began)
 	if err == nil && len(faults) > 0 {
@@ -281,14 +296,31 @@ func (d *Daemon) Reload(context.Context) error {
 		return err
 	}
 	before := d.world.Snapshot()
-	d.tmpl.Store(plan.Templates)
+	d.tmpl.Store(&inForce{inv: plan.Inventory, set: plan.Templates, before: d.templates(before)})
 	d.world.Replace(plan.Inventory)
 	d.reloaded.Store(true)
 	if after := d.world.Snapshot(); after.HTTPPort != before.HTTPPort || after.Metrics != before.Metrics || after.Files != before.Files {
 		d.warn("reloaded in part", errAtStart)
 	}
+	d.history.Record(timeline.Event{Adapter: "daemon", Kind: timeline.Reloaded, Detail: fmt.Sprintf("%d hosts", len(plan.Snapshot.Hosts))})
 	d.log.Info("inventory reloaded", "hash", plan.Inventory.Hash, "hosts", len(plan.Snapshot.Hosts), "took", d.now().Sub(began))
 	return nil
+}
+
+// inForce is the templates of the inventory that is served, and those of the one before: a request that took its snapshot
+// just before a reload is answered with what belongs to it.
+type inForce struct {
+	inv         *inventory.Inventory
+	set, before *render.Set
+}
+
+// templates are those that belong to a snapshot.
+func (d *Daemon) templates(snap *site.Snapshot) *render.Set {
+	t := d.tmpl.Load()
+	if snap.Inventory == t.inv {
+		return t.set
+	}
+	return t.before
 }
 
 var errAtStart = errors.New("files, http_port and metrics of the section serve take effect at the next start")

@@ -116,7 +116,7 @@ func (s *Server) evidence(at site.Arrival) []who.Evidence {
 // decide lets decide/boot decide and makes the decision durable. A script that changes nothing needs no commit: a rack
 // that boots its disks does not wait for ours.
 func (s *Server) decide(ctx context.Context, snap *site.Snapshot, f boot.Fetch, now time.Time) (boot.Decision, error) {
-	templates := s.cfg.Render()
+	templates := s.cfg.Render(snap)
 	var random [16]byte
 	var d boot.Decision
 	decide := func(v store.View) { d = boot.Decide(snap, v, f, templates, now, random) }

@@ -109,7 +109,7 @@ func newLab(t *testing.T, change func(*Config)) *lab {
 	set := render.New(templates.FS())
 	cfg := Config{
 		Snapshot: func() *site.Snapshot { return snap }, Store: l.store, Observer: l, Neighbours: l,
-		Render: func() *render.Set { return set }, Files: dir, Now: sitetest.Now, Rand: rand.Reader,
+		Render: func(*site.Snapshot) *render.Set { return set }, Files: dir, Now: sitetest.Now, Rand: rand.Reader,
 	}
 	if change != nil {
 		change(&cfg)

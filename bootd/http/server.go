@@ -43,8 +43,8 @@ type Config struct {
 	Store      store.Store
 	Observer   Observer
 	Neighbours Neighbours
-	// Render gives the templates in force.
-	Render func() *render.Set
+	// Render gives the templates that belong to a snapshot.
+	Render func(*site.Snapshot) *render.Set
 	Files  *files.Dir
 	Now    func() time.Time
 	// Rand is where tokens come from; crypto/rand.Reader.

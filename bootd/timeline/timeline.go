@@ -44,6 +44,7 @@ const (
 	LinkDown      Kind = "link-down"       // a served link went
 	Ready         Kind = "ready"           // the daemon serves
 	Stopping      Kind = "stopping"        // the daemon ends
+	Reloaded      Kind = "reloaded"        // another inventory is served, or other templates
 	Warning       Kind = "warning"         // see Detail
 )
 
