@@ -19,6 +19,7 @@ import (
 	"bootd.internal/bootd/api"
 	"bootd.internal/bootd/explain"
 	"bootd.internal/bootd/files"
+	"bootd.internal/bootd/heard"
 	"bootd.internal/bootd/inventory"
 	"bootd.internal/bootd/netif"
 	"bootd.internal/bootd/reason"
@@ -54,6 +55,7 @@ type Daemon struct {
 	store   *journal.Engine
 	history *history.History
 	metrics *Metrics
+	heard   *heard.Book
 	watch   *Observer
 	world   *World
 	tmpl    atomic.Pointer[inForce]
@@ -112,7 +114,8 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.history = history.Open(history.Config{Dir: filepath.Join(d.cfg.State, "events"), Now: d.now, Log: d.log})
 	d.onClose(func() error { d.history.Close(); return nil })
 	d.metrics = NewMetrics(d.cfg.Version, d.cfg.Started)
-	d.watch = NewObserver(d.metrics, d.log, d.history, d.now)
+	d.heard = heard.Open(filepath.Join(d.cfg.State, "heard.json"), d.now, d.log)
+	d.watch = NewObserver(d.metrics, d.log, d.history, d.now).Also(d.heard)
 
 	kernel, err := netif.NewWatch(d.log)
 	if err != nil {
@@ -121,7 +124,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.world = NewWorld(inv, kernel, id, d.log, d.now, d.history, d.metrics)
 	d.tasks = append(d.tasks, d.newFileWatch(inv))
 	d.openTemplates(inv)
-	d.tasks = append(d.tasks, kernel, d.world, d.history, &tidy{daemon: d, ready: make(chan struct{})}, &storeWatch{daemon: d, ready: make(chan struct{})})
+	d.tasks = append(d.tasks, kernel, d.world, d.history, d.heard, &tidy{daemon: d, ready: make(chan struct{})}, &storeWatch{daemon: d, ready: make(chan struct{})})
 	if err := d.openAdapters(); err != nil {
 		return err
 	}
@@ -198,7 +201,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		return err
 	}
 	t := newHTTPTask("api", l, api.New(api.Config{
-		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Observer: d.watch, Daemon: d,
+		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Heard: d.heard, Observer: d.watch, Daemon: d,
 		Render: func(host, what string) ([]byte, []string, error) {
 			snap := d.world.Snapshot()
 			return explain.Render(snap, d.templates(snap).Mask(), host, what)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"bootd.internal/bootd/heard"
+	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
 )
@@ -20,6 +22,8 @@ type Observer struct {
 	log     *slog.Logger
 	history Recorder
 	now     func() time.Time
+	// book may be nil.
+	book *heard.Book
 
 	mu        sync.Mutex
 	window    time.Time
@@ -42,6 +46,12 @@ func NewObserver(m *Metrics, log *slog.Logger, h Recorder, now func() time.Time)
 	return &Observer{metrics: m, log: log, history: h, now: now}
 }
 
+// Also tells a book of everything.
+func (o *Observer) Also(b *heard.Book) *Observer {
+	o.book = b
+	return o
+}
+
 // Observe takes one observation. It does not block on a disk.
 func (o *Observer) Observe(obs timeline.Observation) {
 	o.metrics.observe(obs)
@@ -52,6 +62,9 @@ func (o *Observer) Observe(obs timeline.Observation) {
 		}
 	}
 	o.history.Record(o.admit(obs.Events)...)
+	if o.book != nil {
+		o.book.Observe(obs)
+	}
 }
 
 // admit lets the events of hosts and of the daemon pass, and of strangers so many per second.
@@ -110,8 +123,12 @@ func fromStranger(e timeline.Event) bool {
 		return false
 	}
 	switch e.Kind {
-	case timeline.LinkUp, timeline.LinkDown, timeline.Ready, timeline.Stopping, timeline.Warning:
+	case timeline.LinkUp, timeline.LinkDown, timeline.Ready, timeline.Stopping:
 		return false
+	case timeline.ForeignRouter, timeline.ForeignServer:
+		return false // their adapters bound them, and nobody should miss one in a flood
+	case timeline.Warning:
+		return e.MAC != ident.MAC{} // what an unlisted machine asked for in vain; our own warnings name no card
 	}
 	return true
 }
