@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bootd.internal/bootd/explain"
+	"bootd.internal/bootd/heard"
 	"bootd.internal/bootd/timeline"
 )
 
@@ -50,6 +51,11 @@ func (c *Client) Explain(ctx context.Context, query string) (r explain.Report, e
 // Leases lists the leases.
 func (c *Client) Leases(ctx context.Context) (l []Lease, err error) {
 	return l, c.call(ctx, http.MethodGet, "/v1/leases", nil, &l)
+}
+
+// Discovered lists the machines that nobody listed.
+func (c *Client) Discovered(ctx context.Context) (m []heard.Machine, err error) {
+	return m, c.call(ctx, http.MethodGet, "/v1/discovered", nil, &m)
 }
 
 // Render shows what a host would be served.

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bootd.internal/bootd/heard"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/timeline"
@@ -50,6 +51,8 @@ type Config struct {
 	Snapshot func() *site.Snapshot
 	Store    store.Store
 	History  *history.History
+	// Heard is what is known of machines that nobody listed.
+	Heard    *heard.Book
 	Observer Observer
 	Daemon   Daemon
 	// Render shows what a host would be served, secrets masked.
@@ -72,15 +75,16 @@ func New(cfg Config) http.Handler {
 	s := &server{cfg}
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /v1/status":   s.status,
-		"GET /v1/events":   s.events,
-		"GET /v1/explain":  s.explain,
-		"GET /v1/leases":   s.leases,
-		"GET /v1/render":   s.render,
-		"POST /v1/install": s.install,
-		"POST /v1/cancel":  s.cancel,
-		"POST /v1/reload":  s.reload,
-		"POST /v1/stop":    s.stop,
+		"GET /v1/status":     s.status,
+		"GET /v1/events":     s.events,
+		"GET /v1/explain":    s.explain,
+		"GET /v1/leases":     s.leases,
+		"GET /v1/discovered": s.discovered,
+		"GET /v1/render":     s.render,
+		"POST /v1/install":   s.install,
+		"POST /v1/cancel":    s.cancel,
+		"POST /v1/reload":    s.reload,
+		"POST /v1/stop":      s.stop,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)

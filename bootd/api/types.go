@@ -7,6 +7,7 @@ package api
 import (
 	"time"
 
+	"bootd.internal/bootd/heard"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/install"
 	"bootd.internal/bootd/reason"
@@ -26,6 +27,9 @@ type Status struct {
 	Tasks    []TaskStatus    `json:"tasks"`
 	Problems []Problem       `json:"problems"`
 	Hosts    []HostStatus    `json:"hosts"`
+	// Unlisted counts the machines that nobody listed and that were heard in the last hour, Discovered are the newest ones.
+	Unlisted   int             `json:"unlisted,omitempty"`
+	Discovered []heard.Machine `json:"discovered,omitempty"`
 }
 
 // InventoryStatus says which inventory is served.

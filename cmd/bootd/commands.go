@@ -39,6 +39,8 @@ func commands() []command {
 		{"install", "HOST...", "arm hosts: their next boot installs them", 1, -1, installCommand, installText},
 		{"cancel", "HOST...", "disarm hosts and end their installation", 1, -1, cancelCommand, ""},
 		{"leases", "", "list the addresses that are in use", 0, 0, leasesCommand, ""},
+		{"discovered", "", "list the machines that asked and that nobody listed", 0, 0, discoveredCommand, discoveredText},
+		{"adopt", "MAC NAME", "list a machine: add it to the inventory", 2, 2, adoptCommand, adoptText},
 		{"version", "", "print the version", 0, 0, versionCommand, ""},
 	}
 }
@@ -123,7 +125,7 @@ func overview() string {
 	var b bytes.Buffer
 	fmt.Fprint(&b, "bootd boots and provisions racks of servers on IPv6-only networks.\n\nusage: bootd COMMAND [options]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(&b, "  %-9s %s\n", c.name, c.short)
+		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
 	}
 	fmt.Fprint(&b, "\nbootd help COMMAND says more. Exit codes: 0 done, 1 refused or failed, 2 the command line makes no sense.\n")
 	return b.String()

@@ -187,6 +187,14 @@ func drawStatus(s api.Status, colour bool) []byte {
 			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.Phase, or(since, "-"), or(h.Address, "-"), or(armed, "-"), lastEvent(h.Last))
 		}
 	})
+	if s.Unlisted > 0 {
+		fmt.Fprintf(&b, "\n%s in the last hour (bootd discovered, bootd adopt MAC NAME)\n", count(s.Unlisted, "unlisted machine"))
+		table(&b, "MAC\tNETWORK\tARCH\tMACHINE\tAGO", func(t io.Writer) {
+			for _, m := range s.Discovered {
+				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", nameOf(m), onLink(m), or(m.Arch, "-"), or(board(m), "-"), age(s.Now.Sub(m.Last)))
+			}
+		})
+	}
 	if !colour {
 		return b.Bytes()
 	}
