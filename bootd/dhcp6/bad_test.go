@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/insomniacslk/dhcp/dhcpv6"
 
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/ident"
@@ -15,18 +16,20 @@ import (
 )
 
 // opt is one option in wire form.
-func opt(code uint16, data ...byte) []byte { return append(option(nil, code, len(data)), data...) }
+func opt(code dhcpv6.OptionCode, data ...byte) []byte {
+	return append(head(nil, code, len(data)), data...)
+}
 
 // msg is a message of a type with options.
 func msg(t address.Msg, options ...[]byte) []byte {
 	return append([]byte{byte(t), 1, 2, 3}, bytes.Join(options, nil)...)
 }
 
-func clientID() []byte { return opt(optClientID, []byte(node0())...) }
+func clientID() []byte { return opt(dhcpv6.OptionClientID, []byte(node0())...) }
 
-func ia(code uint16, options ...[]byte) []byte {
+func ia(code dhcpv6.OptionCode, options ...[]byte) []byte {
 	fixed := lenIANA
-	if code == optIATA {
+	if code == dhcpv6.OptionIATA {
 		fixed = lenIATA
 	}
 	return opt(code, append(make([]byte, fixed), bytes.Join(options, nil)...)...)
@@ -36,15 +39,15 @@ func ia(code uint16, options ...[]byte) []byte {
 func prefix(bits byte, options ...[]byte) []byte {
 	b := make([]byte, lenIAPrefix)
 	b[8] = bits
-	return opt(optIAPrefix, append(b, bytes.Join(options, nil)...)...)
+	return opt(dhcpv6.OptionIAPrefix, append(b, bytes.Join(options, nil)...)...)
 }
 
 // relay wraps a message in a Relay-Forward.
 func relay(hops byte, inner []byte, options ...[]byte) []byte {
-	b := append([]byte{msgRelayForward, hops}, make([]byte, 32)...)
+	b := append([]byte{byte(dhcpv6.MessageTypeRelayForward), hops}, make([]byte, 32)...)
 	b = append(b, bytes.Join(options, nil)...)
 	if inner != nil {
-		b = append(b, opt(optRelayMsg, inner...)...)
+		b = append(b, opt(dhcpv6.OptionRelayMsg, inner...)...)
 	}
 	return b
 }
@@ -68,39 +71,39 @@ func TestBadInput(t *testing.T) {
 	}{
 		{"nothing", nil, reason.Malformed},
 		{"three octets", []byte{1, 0, 0}, reason.Malformed},
-		{"DUID over 128 octets", msg(address.Solicit, opt(optClientID, make([]byte, 131)...)), reason.BadClientID},
-		{"DUID of its type only", msg(address.Solicit, opt(optClientID, 0, 3)), reason.BadClientID},
+		{"DUID over 128 octets", msg(address.Solicit, opt(dhcpv6.OptionClientID, make([]byte, 131)...)), reason.BadClientID},
+		{"DUID of its type only", msg(address.Solicit, opt(dhcpv6.OptionClientID, 0, 3)), reason.BadClientID},
 		{"two Client Identifiers", msg(address.Solicit, clientID(), clientID()), reason.BadClientID},
-		{"two Server Identifiers", msg(address.RequestMsg, clientID(), opt(optServerID, 0, 3, 0), opt(optServerID, 0, 3, 0)), reason.Malformed},
-		{"empty Server Identifier", msg(address.RequestMsg, clientID(), opt(optServerID)), reason.Malformed},
+		{"two Server Identifiers", msg(address.RequestMsg, clientID(), opt(dhcpv6.OptionServerID, 0, 3, 0), opt(dhcpv6.OptionServerID, 0, 3, 0)), reason.Malformed},
+		{"empty Server Identifier", msg(address.RequestMsg, clientID(), opt(dhcpv6.OptionServerID)), reason.Malformed},
 		{"length past the end", msg(address.Solicit, clientID(), []byte{0, 6, 0, 9, 0}), reason.Malformed},
-		{"length past the end of an IA", msg(address.Solicit, ia(optIANA, []byte{0, 5, 0, 99})), reason.Malformed},
+		{"length past the end of an IA", msg(address.Solicit, ia(dhcpv6.OptionIANA, []byte{0, 5, 0, 99})), reason.Malformed},
 		{"one trailing octet", msg(address.Solicit, clientID(), []byte{0}), reason.Malformed},
 		{"two trailing octets", msg(address.Solicit, clientID(), []byte{0, 1}), reason.Malformed},
 		{"three trailing octets", msg(address.Solicit, clientID(), []byte{0, 1, 0}), reason.Malformed},
-		{"IA_NA of eleven octets", msg(address.Solicit, opt(optIANA, make([]byte, 11)...)), reason.Malformed},
-		{"IA_TA of three octets", msg(address.Solicit, opt(optIATA, 0, 0, 0)), reason.Malformed},
-		{"IA Address of 23 octets", msg(address.Solicit, ia(optIANA, opt(optIAAddr, make([]byte, 23)...))), reason.Malformed},
-		{"IA Prefix of 24 octets", msg(address.Solicit, ia(optIAPD, opt(optIAPrefix, make([]byte, 24)...))), reason.Malformed},
-		{"prefix length 200", msg(address.Solicit, ia(optIAPD, prefix(200))), reason.Malformed},
-		{"PD-exclude as long as its prefix", msg(address.Solicit, ia(optIAPD, prefix(56, opt(optPDExclude, 56, 0)))), reason.Malformed},
-		{"PD-exclude shorter than its prefix", msg(address.Solicit, ia(optIAPD, prefix(56, opt(optPDExclude, 48, 0)))), reason.Malformed},
-		{"PD-exclude without a prefix", msg(address.Solicit, ia(optIAPD, prefix(56, opt(optPDExclude, 64)))), reason.Malformed},
-		{"PD-exclude in an address", msg(address.Solicit, ia(optIANA, opt(optIAAddr, append(make([]byte, 24), opt(optPDExclude, 64, 0)...)...))), reason.Malformed},
-		{"hundreds of IAs", msg(address.Solicit, bytes.Repeat(ia(optIATA), 200)), reason.Oversized},
-		{"nine IAs", msg(address.Solicit, bytes.Repeat(ia(optIANA), 9)), reason.Oversized},
-		{"seventeen addresses", msg(address.Solicit, ia(optIANA, bytes.Repeat(opt(optIAAddr, make([]byte, 24)...), 17))), reason.Oversized},
-		{"an IA in an IA", msg(address.Solicit, ia(optIANA, ia(optIANA))), reason.Malformed},
-		{"an IA in an address", msg(address.Solicit, ia(optIANA, opt(optIAAddr, append(make([]byte, 24), ia(optIAPD)...)...))), reason.Malformed},
-		{"64 KiB of ORO", msg(address.Solicit, opt(optORO, make([]byte, 65000)...)), reason.Oversized},
-		{"compression in a search list", msg(address.Solicit, opt(optDomainList, compressed...)), reason.HostileLabel},
-		{"compression in an FQDN", msg(address.Solicit, opt(optFQDN, append([]byte{0}, compressed...)...)), reason.HostileLabel},
-		{"compression in an NTP server", msg(address.Solicit, opt(optNTP, opt(subNTPName, compressed...)...)), reason.HostileLabel},
-		{"compression in an IA", msg(address.Solicit, ia(optIANA, opt(optDomainList, compressed...))), reason.HostileLabel},
-		{"compression in an address", msg(address.Solicit, ia(optIANA, opt(optIAAddr, append(make([]byte, 24), opt(optDomainList, compressed[:9]...)...)...))), reason.HostileLabel},
-		{"compression behind a relay", relay(0, msg(address.Solicit, opt(optDomainList, compressed[:9]...))), reason.HostileLabel},
-		{"FQDN label of 64", msg(address.Solicit, opt(optFQDN, append([]byte{0}, long...)...)), reason.HostileLabel},
-		{"label past the end", msg(address.Solicit, opt(optDomainList, 9, 'x')), reason.HostileLabel},
+		{"IA_NA of eleven octets", msg(address.Solicit, opt(dhcpv6.OptionIANA, make([]byte, 11)...)), reason.Malformed},
+		{"IA_TA of three octets", msg(address.Solicit, opt(dhcpv6.OptionIATA, 0, 0, 0)), reason.Malformed},
+		{"IA Address of 23 octets", msg(address.Solicit, ia(dhcpv6.OptionIANA, opt(dhcpv6.OptionIAAddr, make([]byte, 23)...))), reason.Malformed},
+		{"IA Prefix of 24 octets", msg(address.Solicit, ia(dhcpv6.OptionIAPD, opt(dhcpv6.OptionIAPrefix, make([]byte, 24)...))), reason.Malformed},
+		{"prefix length 200", msg(address.Solicit, ia(dhcpv6.OptionIAPD, prefix(200))), reason.Malformed},
+		{"PD-exclude as long as its prefix", msg(address.Solicit, ia(dhcpv6.OptionIAPD, prefix(56, opt(dhcpv6.OptionPDExclude, 56, 0)))), reason.Malformed},
+		{"PD-exclude shorter than its prefix", msg(address.Solicit, ia(dhcpv6.OptionIAPD, prefix(56, opt(dhcpv6.OptionPDExclude, 48, 0)))), reason.Malformed},
+		{"PD-exclude without a prefix", msg(address.Solicit, ia(dhcpv6.OptionIAPD, prefix(56, opt(dhcpv6.OptionPDExclude, 64)))), reason.Malformed},
+		{"PD-exclude in an address", msg(address.Solicit, ia(dhcpv6.OptionIANA, opt(dhcpv6.OptionIAAddr, append(make([]byte, 24), opt(dhcpv6.OptionPDExclude, 64, 0)...)...))), reason.Malformed},
+		{"hundreds of IAs", msg(address.Solicit, bytes.Repeat(ia(dhcpv6.OptionIATA), 200)), reason.Oversized},
+		{"nine IAs", msg(address.Solicit, bytes.Repeat(ia(dhcpv6.OptionIANA), 9)), reason.Oversized},
+		{"seventeen addresses", msg(address.Solicit, ia(dhcpv6.OptionIANA, bytes.Repeat(opt(dhcpv6.OptionIAAddr, make([]byte, 24)...), 17))), reason.Oversized},
+		{"an IA in an IA", msg(address.Solicit, ia(dhcpv6.OptionIANA, ia(dhcpv6.OptionIANA))), reason.Malformed},
+		{"an IA in an address", msg(address.Solicit, ia(dhcpv6.OptionIANA, opt(dhcpv6.OptionIAAddr, append(make([]byte, 24), ia(dhcpv6.OptionIAPD)...)...))), reason.Malformed},
+		{"64 KiB of ORO", msg(address.Solicit, opt(dhcpv6.OptionORO, make([]byte, 65000)...)), reason.Oversized},
+		{"compression in a search list", msg(address.Solicit, opt(dhcpv6.OptionDomainSearchList, compressed...)), reason.HostileLabel},
+		{"compression in an FQDN", msg(address.Solicit, opt(dhcpv6.OptionFQDN, append([]byte{0}, compressed...)...)), reason.HostileLabel},
+		{"compression in an NTP server", msg(address.Solicit, opt(dhcpv6.OptionNTPServer, opt(subNTPName, compressed...)...)), reason.HostileLabel},
+		{"compression in an IA", msg(address.Solicit, ia(dhcpv6.OptionIANA, opt(dhcpv6.OptionDomainSearchList, compressed...))), reason.HostileLabel},
+		{"compression in an address", msg(address.Solicit, ia(dhcpv6.OptionIANA, opt(dhcpv6.OptionIAAddr, append(make([]byte, 24), opt(dhcpv6.OptionDomainSearchList, compressed[:9]...)...)...))), reason.HostileLabel},
+		{"compression behind a relay", relay(0, msg(address.Solicit, opt(dhcpv6.OptionDomainSearchList, compressed[:9]...))), reason.HostileLabel},
+		{"FQDN label of 64", msg(address.Solicit, opt(dhcpv6.OptionFQDN, append([]byte{0}, long...)...)), reason.HostileLabel},
+		{"label past the end", msg(address.Solicit, opt(dhcpv6.OptionDomainSearchList, 9, 'x')), reason.HostileLabel},
 		{"Relay-Forward", relays(1), reason.UnconfiguredRelay},
 		{"eight relay levels", relays(8), reason.UnconfiguredRelay},
 		{"nine relay levels", relays(9), reason.Oversized},
@@ -109,13 +112,13 @@ func TestBadInput(t *testing.T) {
 		{"Relay-Forward without a message", relay(0, nil), reason.Malformed},
 		{"Relay-Forward cut short", relay(0, nil)[:33], reason.Malformed},
 		{"Relay-Forward with an empty message", relay(0, []byte{}), reason.Malformed},
-		{"Relay-Forward with two messages", relay(0, msg(1), opt(optRelayMsg, msg(1)...)), reason.Malformed},
+		{"Relay-Forward with two messages", relay(0, msg(1), opt(dhcpv6.OptionRelayMsg, msg(1)...)), reason.Malformed},
 		{"junk in a Relay Message", relay(0, []byte{1, 2, 3, 4, 0xff, 0xff, 0xff}), reason.Malformed},
 		{"junk in a Relay Message in a Relay Message", relay(1, relay(0, []byte{12, 0, 0, 0, 0})), reason.Malformed},
-		{"empty Client Identifier behind a relay", relay(0, msg(address.Solicit, opt(optClientID))), reason.BadClientID},
-		{"option 79 of 0 octets", relay(0, msg(1), opt(optClientLLAddr)), reason.Malformed},
-		{"option 79 of 17 octets", relay(0, msg(1), opt(optClientLLAddr, make([]byte, 17)...)), reason.Malformed},
-		{"option 79 of 200 octets", relay(0, msg(1), opt(optClientLLAddr, make([]byte, 200)...)), reason.Malformed},
+		{"empty Client Identifier behind a relay", relay(0, msg(address.Solicit, opt(dhcpv6.OptionClientID))), reason.BadClientID},
+		{"option 79 of 0 octets", relay(0, msg(1), opt(dhcpv6.OptionClientLinkLayerAddr)), reason.Malformed},
+		{"option 79 of 17 octets", relay(0, msg(1), opt(dhcpv6.OptionClientLinkLayerAddr, make([]byte, 17)...)), reason.Malformed},
+		{"option 79 of 200 octets", relay(0, msg(1), opt(dhcpv6.OptionClientLinkLayerAddr, make([]byte, 200)...)), reason.Malformed},
 		{"Relay-Reply", []byte{13, 0, 0, 0, 0}, reason.NotForServers},
 		{"Relay-Reply in a Relay-Forward", relay(0, []byte{13, 0, 0, 0}), reason.NotForServers},
 		{"Advertise", msg(address.Advertise), reason.NotForServers},
@@ -127,7 +130,7 @@ func TestBadInput(t *testing.T) {
 			name string
 			b    []byte
 			want reason.Reason
-		}{m.String() + " with an empty Client Identifier", msg(m, opt(optClientID)), reason.BadClientID})
+		}{m.String() + " with an empty Client Identifier", msg(m, opt(dhcpv6.OptionClientID)), reason.BadClientID})
 	}
 	for _, m := range []address.Msg{0, 14, 20, 21, 36, 255} {
 		if _, got := parse(msg(m)); got != reason.UnknownMessage {
@@ -143,29 +146,31 @@ func TestBadInput(t *testing.T) {
 
 // TestOddInput: real firmware sends these, and gets an answer.
 func TestOddInput(t *testing.T) {
-	vendor := func(data ...byte) []byte { return opt(optVendorClass, append([]byte{0, 0, 1, 87}, data...)...) }
+	vendor := func(data ...byte) []byte {
+		return opt(dhcpv6.OptionVendorClass, append([]byte{0, 0, 1, 87}, data...)...)
+	}
 	for _, c := range []struct {
 		name string
 		b    []byte
 		want address.Request
 	}{
-		{"empty user class", opt(optUserClass), address.Request{}},
-		{"user class of one empty entry", opt(optUserClass, 0, 0), address.Request{Classes: [][]byte{{}}}},
-		{"user class without its length", opt(optUserClass, []byte("iPXE")...), address.Request{Classes: [][]byte{[]byte("iPXE")}}},
-		{"user class of one octet", opt(optUserClass, 'x'), address.Request{Classes: [][]byte{{'x'}}}},
-		{"user class as iPXE sends it", opt(optUserClass, append([]byte{0, 4}, "iPXE"...)...), address.Request{Classes: [][]byte{[]byte("iPXE")}}},
+		{"empty user class", opt(dhcpv6.OptionUserClass), address.Request{}},
+		{"user class of one empty entry", opt(dhcpv6.OptionUserClass, 0, 0), address.Request{Classes: [][]byte{{}}}},
+		{"user class without its length", opt(dhcpv6.OptionUserClass, []byte("iPXE")...), address.Request{Classes: [][]byte{[]byte("iPXE")}}},
+		{"user class of one octet", opt(dhcpv6.OptionUserClass, 'x'), address.Request{Classes: [][]byte{{'x'}}}},
+		{"user class as iPXE sends it", opt(dhcpv6.OptionUserClass, append([]byte{0, 4}, "iPXE"...)...), address.Request{Classes: [][]byte{[]byte("iPXE")}}},
 		{"vendor class without data", vendor(), address.Request{}},
-		{"vendor class without a whole number", opt(optVendorClass, 0, 0), address.Request{}},
+		{"vendor class without a whole number", opt(dhcpv6.OptionVendorClass, 0, 0), address.Request{}},
 		{"vendor class without its length", vendor([]byte("PXEClient")...), address.Request{Vendor: "PXEClient"}},
 		{"two vendor classes", append(vendor(append([]byte{0, 1}, 'x')...), vendor(append([]byte{0, 1}, 'y')...)...), address.Request{Vendor: "x"}},
-		{"odd ORO", opt(optORO, 0, 23, 0, 59, 7), address.Request{ORO: []uint16{23, 59}}},
-		{"two OROs", append(opt(optORO, 0, 23), opt(optORO, 0, 59)...), address.Request{ORO: []uint16{23, 59}}},
-		{"empty list of architectures", opt(optClientArch), address.Request{}},
-		{"rapid commit with data", opt(optRapidCommit, 1, 2), address.Request{RapidCommit: true}},
+		{"odd ORO", opt(dhcpv6.OptionORO, 0, 23, 0, 59, 7), address.Request{ORO: []uint16{23, 59}}},
+		{"two OROs", append(opt(dhcpv6.OptionORO, 0, 23), opt(dhcpv6.OptionORO, 0, 59)...), address.Request{ORO: []uint16{23, 59}}},
+		{"empty list of architectures", opt(dhcpv6.OptionClientArchType), address.Request{}},
+		{"rapid commit with data", opt(dhcpv6.OptionRapidCommit, 1, 2), address.Request{RapidCommit: true}},
 		{"unknown options", append(opt(9999, 1), opt(0)...), address.Request{}},
-		{"an address in an IA_PD", ia(optIAPD, opt(optIAAddr, make([]byte, 24)...)), address.Request{IAs: []address.IA{{Kind: address.IAPD}}}},
-		{"a prefix", ia(optIAPD, prefix(56)), address.Request{IAs: []address.IA{{Kind: address.IAPD, Prefixes: []netip.Prefix{netip.MustParsePrefix("::/56")}}}}},
-		{"a search list without its root", opt(optDomainList, 3, 'a', 'b', 'c'), address.Request{}},
+		{"an address in an IA_PD", ia(dhcpv6.OptionIAPD, opt(dhcpv6.OptionIAAddr, make([]byte, 24)...)), address.Request{IAs: []address.IA{{Kind: address.IAPD}}}},
+		{"a prefix", ia(dhcpv6.OptionIAPD, prefix(56)), address.Request{IAs: []address.IA{{Kind: address.IAPD, Prefixes: []netip.Prefix{netip.MustParsePrefix("::/56")}}}}},
+		{"a search list without its root", opt(dhcpv6.OptionDomainSearchList, 3, 'a', 'b', 'c'), address.Request{}},
 	} {
 		c.want.Msg, c.want.Client = address.Solicit, node0()
 		got, why := parse(msg(address.Solicit, clientID(), c.b))
@@ -197,12 +202,12 @@ func TestEncodeFits(t *testing.T) {
 	}
 	big := ident.DUID(bytes.Repeat([]byte{1}, 130))
 	b := encode(r, [3]byte{}, big, big)
-	var got []uint16
-	why := eachOption(b[lenHeader:], func(code uint16, _ []byte) reason.Reason {
+	var got []dhcpv6.OptionCode
+	why := eachOption(b[lenHeader:], func(code dhcpv6.OptionCode, _ []byte) reason.Reason {
 		got = append(got, code)
 		return reason.None
 	})
-	want := []uint16{optClientID, optServerID, optIANA, optIANA, optIANA, optIANA, optIANA, optIANA, optIANA, optIANA, optBootfileURL}
+	want := []dhcpv6.OptionCode{dhcpv6.OptionClientID, dhcpv6.OptionServerID, dhcpv6.OptionIANA, dhcpv6.OptionIANA, dhcpv6.OptionIANA, dhcpv6.OptionIANA, dhcpv6.OptionIANA, dhcpv6.OptionIANA, dhcpv6.OptionIANA, dhcpv6.OptionIANA, dhcpv6.OptionBootfileURL}
 	if diff := cmp.Diff(want, got); diff != "" || why != reason.None || len(b) > maxReply {
 		t.Errorf("%d octets, %s, %s", len(b), why, diff)
 	}
@@ -211,15 +216,19 @@ func TestEncodeFits(t *testing.T) {
 // TestEncodeLifetimes: what does not fit into 32 bits of seconds is for ever, not nothing.
 func TestEncodeLifetimes(t *testing.T) {
 	for d, want := range map[int64]uint32{-1: 0, 0: 0, 1: 1, 1<<32 - 1: 1<<32 - 1, 1 << 32: 1<<32 - 1, 1<<33 - 1: 1<<32 - 1} {
-		if got := binary.BigEndian.Uint32(appendSeconds(nil, 1e9*asDuration(d))); got != want {
+		if got := binary.BigEndian.Uint32(seconds(1e9 * asDuration(d))); got != want {
 			t.Errorf("%d seconds are written as %d", d, got)
+		}
+		o := dhcpv6.OptIAAddress{ValidLifetime: lifetime(1e9 * asDuration(d))}
+		if got := binary.BigEndian.Uint32(o.ToBytes()[20:]); got != want {
+			t.Errorf("the library writes %d seconds as %d", d, got)
 		}
 	}
 }
 
 // TestEncodeDomains leaves out what has no wire form.
 func TestEncodeDomains(t *testing.T) {
-	got := domains([]string{"a.b.", "", ".", "x..y", "c", string(bytes.Repeat([]byte{'l'}, 64))})
+	got := searchList([]string{"a.b.", "", ".", "x..y", "c", string(bytes.Repeat([]byte{'l'}, 64))}).ToBytes()
 	if diff := cmp.Diff([]byte("\x01a\x01b\x00\x01c\x00"), got); diff != "" {
 		t.Error(diff)
 	}

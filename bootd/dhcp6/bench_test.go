@@ -3,6 +3,7 @@ package dhcp6
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -96,5 +97,26 @@ func BenchmarkParse(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		parse(payload)
+	}
+}
+
+// BenchmarkEncode writes what UEFI HTTP boot gets.
+func BenchmarkEncode(b *testing.B) {
+	r, duid := bootReply(), node0()
+	b.ReportAllocs()
+	for b.Loop() {
+		encode(r, [3]byte{1, 2, 3}, duid, duid)
+	}
+}
+
+func bootReply() *address.Reply {
+	return &address.Reply{
+		Msg: address.ReplyMsg, Preference: 255, HTTPClient: true, BootURL: "http://[2001:db8::1]/boot/ipxe.efi",
+		IAs: []address.IAReply{{
+			Kind: address.IANA, IAID: 7, T1: 6 * time.Hour, T2: 9 * time.Hour,
+			Addrs: []address.Lease{{Addr: netip.MustParseAddr("2001:db8::100"), Preferred: 12 * time.Hour, Valid: 24 * time.Hour}},
+		}},
+		DNS: []netip.Addr{netip.MustParseAddr("2001:db8::1")}, Search: []string{"boot.example"},
+		SolMaxRT: time.Minute, InfMaxRT: time.Minute,
 	}
 }

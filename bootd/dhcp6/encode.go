@@ -3,8 +3,14 @@ package dhcp6
 import (
 	"encoding/binary"
 	"math"
+	"net"
+	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/insomniacslk/dhcp/dhcpv6"
+	"github.com/insomniacslk/dhcp/iana"
+	"github.com/insomniacslk/dhcp/rfc1035label"
 
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/ident"
@@ -12,17 +18,6 @@ import (
 
 // maxReply is the most octets that a reply may have: it fits the smallest IPv6 MTU with its headers (RFC 8200 section 5).
 const maxReply = 1232
-
-// Options that only a server writes.
-const (
-	optPreference  = 7  // RFC 8415 section 21.8
-	optStatus      = 13 // section 21.13
-	optDNSServers  = 23 // RFC 3646 section 3
-	optInfoRefresh = 32 // RFC 8415 section 21.23
-	optBootfileURL = 59 // RFC 5970 section 3.1
-	optSolMaxRT    = 82 // RFC 8415 section 21.24
-	optInfMaxRT    = 83 // section 21.25
-)
 
 // enterprise is the number that UEFI writes into option 16 (Intel's).
 const enterprise = 343
@@ -35,41 +30,37 @@ const enterprise = 343
 func encode(r *address.Reply, xid [3]byte, client, server ident.DUID) []byte {
 	b := make(message, 0, 256)
 	b = append(b, byte(r.Msg), xid[0], xid[1], xid[2])
-	if client != "" {
-		b.add(optClientID, []byte(client))
+	if client != "" { // a DUID is opaque (RFC 8415 section 11): the library has no type for a broken one
+		b.add(dhcpv6.OptionClientID, []byte(client))
 	}
-	b.add(optServerID, []byte(server))
+	b.add(dhcpv6.OptionServerID, []byte(server))
 	if r.Status != nil {
-		b.add(optStatus, status(r.Status))
+		b.add(dhcpv6.OptionStatusCode, status(r.Status).ToBytes())
 	}
 	if r.RapidCommit {
-		b.add(optRapidCommit, nil)
+		b.add(dhcpv6.OptionRapidCommit, nil)
 	}
 	if r.Preference >= 0 {
-		b.add(optPreference, []byte{byte(min(r.Preference, math.MaxUint8))})
+		b.add(dhcpv6.OptionPreference, dhcpv6.OptPreference(uint8(min(r.Preference, math.MaxUint8))).ToBytes())
 	}
 	for _, ia := range r.IAs {
 		b.ia(ia)
 	}
 	if r.HTTPClient { // a class of ten octets, counted: sixteen in all, the least that firmware looks at
-		v := binary.BigEndian.AppendUint32(nil, enterprise)
-		b.add(optVendorClass, append(binary.BigEndian.AppendUint16(v, 10), "HTTPClient"...))
+		v := dhcpv6.OptVendorClass{EnterpriseNumber: enterprise, Data: [][]byte{[]byte("HTTPClient")}}
+		b.add(v.Code(), v.ToBytes())
 	}
 	if r.BootURL != "" {
-		b.add(optBootfileURL, []byte(r.BootURL))
+		b.add(dhcpv6.OptionBootfileURL, []byte(r.BootURL))
 	}
 	if len(r.DNS) > 0 {
-		var v []byte
-		for _, a := range r.DNS {
-			v = append(v, a.AsSlice()...)
-		}
-		b.add(optDNSServers, v)
+		b.add(dhcpv6.OptionDNSRecursiveNameServer, dhcpv6.OptDNS(ips(r.DNS)...).ToBytes())
 	}
-	b.seconds(optSolMaxRT, r.SolMaxRT)
-	b.seconds(optInfMaxRT, r.InfMaxRT)
-	b.seconds(optInfoRefresh, r.InfoRefresh)
-	if v := domains(r.Search); len(v) > 0 {
-		b.add(optDomainList, v)
+	b.seconds(dhcpv6.OptionSolMaxRT, r.SolMaxRT)
+	b.seconds(dhcpv6.OptionInfMaxRT, r.InfMaxRT)
+	b.seconds(dhcpv6.OptionInformationRefreshTime, r.InfoRefresh)
+	if l := searchList(r.Search); len(l.Labels) > 0 {
+		b.add(dhcpv6.OptionDomainSearchList, l.ToBytes())
 	}
 	return b
 }
@@ -78,72 +69,89 @@ func encode(r *address.Reply, xid [3]byte, client, server ident.DUID) []byte {
 type message []byte
 
 // add appends an option if it still fits.
-func (b *message) add(code uint16, data []byte) {
+func (b *message) add(code dhcpv6.OptionCode, data []byte) {
 	if len(*b)+4+len(data) > maxReply {
 		return
 	}
-	*b = append(option(*b, code, len(data)), data...)
+	*b = option(*b, code, data)
 }
 
-func (b *message) seconds(code uint16, d time.Duration) {
+func (b *message) seconds(code dhcpv6.OptionCode, d time.Duration) {
 	if d > 0 {
-		b.add(code, appendSeconds(nil, d))
+		b.add(code, seconds(d))
 	}
 }
 
 func (b *message) ia(ia address.IAReply) {
-	code := uint16(optIANA)
-	v := binary.BigEndian.AppendUint32(nil, uint32(ia.IAID))
+	code := dhcpv6.OptionIANA
+	v := binary.BigEndian.AppendUint32(make([]byte, 0, lenIANA+4+lenIAAddr), uint32(ia.IAID))
 	switch ia.Kind {
 	case address.IATA:
-		code = optIATA
+		code = dhcpv6.OptionIATA
 	case address.IAPD:
-		code = optIAPD
+		code = dhcpv6.OptionIAPD
 		fallthrough
 	default:
-		v = appendSeconds(appendSeconds(v, ia.T1), ia.T2)
+		v = append(append(v, seconds(ia.T1)...), seconds(ia.T2)...)
 	}
 	for _, l := range ia.Addrs {
-		v = append(option(v, optIAAddr, lenIAAddr), l.Addr.AsSlice()...)
-		v = appendSeconds(appendSeconds(v, l.Preferred), l.Valid)
+		o := dhcpv6.OptIAAddress{
+			IPv6Addr: l.Addr.AsSlice(), PreferredLifetime: lifetime(l.Preferred), ValidLifetime: lifetime(l.Valid),
+		}
+		v = option(v, dhcpv6.OptionIAAddr, o.ToBytes())
 	}
 	if ia.Status != nil {
-		s := status(ia.Status)
-		v = append(option(v, optStatus, len(s)), s...)
+		v = option(v, dhcpv6.OptionStatusCode, status(ia.Status).ToBytes())
 	}
 	b.add(code, v)
 }
 
-// option appends the header of an option.
-func option(b []byte, code uint16, n int) []byte {
-	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, code), uint16(n))
+// option appends an option.
+func option(b []byte, code dhcpv6.OptionCode, data []byte) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(code))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
+	return append(b, data...)
 }
 
-func status(s *address.Status) []byte {
-	return append(binary.BigEndian.AppendUint16(nil, s.Code), s.Text...)
+func status(s *address.Status) dhcpv6.Option {
+	return &dhcpv6.OptStatusCode{StatusCode: iana.StatusCode(s.Code), StatusMessage: s.Text}
 }
 
-// appendSeconds writes a duration in 32 bits of seconds; what does not fit becomes all ones, for ever (RFC 8415 section
-// 7.7), instead of beginning again at zero.
-func appendSeconds(b []byte, d time.Duration) []byte {
-	return binary.BigEndian.AppendUint32(b, uint32(min(max(d/time.Second, 0), math.MaxUint32)))
-}
-
-// domains writes a search list without compression (RFC 8415 section 10). A name that has no wire form is left out.
-func domains(names []string) []byte {
-	var out []byte
-	for _, name := range names {
-		v := make([]byte, 0, len(name)+2)
-		for label := range strings.SplitSeq(strings.TrimSuffix(name, "."), ".") {
-			if label == "" || len(label) >= maxLabel {
-				v = nil
-				break
-			}
-			v = append(append(v, byte(len(label))), label...)
-		}
-		if len(v) > 0 && len(v) < 255 {
-			out = append(append(out, v...), 0)
-		}
+func ips(addrs []netip.Addr) []net.IP {
+	out := make([]net.IP, 0, len(addrs))
+	for _, a := range addrs {
+		out = append(out, a.AsSlice())
 	}
 	return out
+}
+
+// lifetime makes a duration one that the library can write: it rounds, and it begins again at zero where 32 bits of
+// seconds end. What does not fit becomes all ones, for ever (RFC 8415 section 7.7).
+func lifetime(d time.Duration) time.Duration {
+	return min(max(d, 0), math.MaxUint32*time.Second).Truncate(time.Second)
+}
+
+func seconds(d time.Duration) []byte {
+	return binary.BigEndian.AppendUint32(nil, uint32(lifetime(d)/time.Second))
+}
+
+// searchList leaves out the names that have no wire form: the library would write them all the same.
+func searchList(names []string) *rfc1035label.Labels {
+	l := rfc1035label.Labels{Labels: make([]string, 0, len(names))}
+	for _, name := range names {
+		if name = strings.TrimSuffix(name, "."); hasWireForm(name) {
+			l.Labels = append(l.Labels, name)
+		}
+	}
+	return &l
+}
+
+// hasWireForm: labels of 1 to 63 octets, 255 in all (RFC 1035 section 3.1).
+func hasWireForm(name string) bool {
+	for label := range strings.SplitSeq(name, ".") {
+		if label == "" || len(label) >= maxLabel {
+			return false
+		}
+	}
+	return len(name)+2 <= 255
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/insomniacslk/dhcp/dhcpv6"
 
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/reason"
@@ -24,7 +25,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Add(relays(8))
-	f.Add(msg(address.Solicit, clientID(), ia(optIAPD, prefix(56, opt(optPDExclude, 64, 0))), opt(optFQDN, 0, 1, 'x')))
+	f.Add(msg(address.Solicit, clientID(), ia(dhcpv6.OptionIAPD, prefix(56, opt(dhcpv6.OptionPDExclude, 64, 0))), opt(dhcpv6.OptionFQDN, 0, 1, 'x')))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		start := time.Now()
 		p, why := parse(b)

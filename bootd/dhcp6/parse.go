@@ -1,9 +1,10 @@
 // Package dhcp6 is the DHCPv6 adapter (RFC 8415): one socket on port 547, octets to decide/address.Request, Decision to
 // octets.
 //
-// It reads and writes options itself. A client shows a dozen of them, and a general codec gets in the way of all that
-// matters here: it refuses a whole packet for one bad option where real firmware must be answered, reads options that
-// nobody asked for, and lets lifetimes wrap.
+// The codec is that of insomniacslk/dhcp, and its types stop here. Two guards stand before it: scan checks a datagram's
+// octets first, because names with compression stall it, and lenient hands it only the options that the decision looks at,
+// because it refuses a whole message for one option that real firmware sends broken. The frame of a reply is written here,
+// option by option: docs/decisions/0007-dhcpv6-codec.md has the figures.
 //
 // The package never decides what a client gets and never reads the inventory.
 package dhcp6
@@ -11,18 +12,20 @@ package dhcp6
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
+
+	"github.com/insomniacslk/dhcp/dhcpv6"
 
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
 )
 
-// Message types that a server hears but never answers.
-const (
-	msgReconfigure  = 10
-	msgRelayForward = 12
-	msgRelayReply   = 13
-)
+// maxCodes bounds the codes of option 6: the library looks for each among those before it, and there are fewer than that.
+const maxCodes = 256
+
+// usualOptions is as many as clients send.
+const usualOptions = 12
 
 // packet is one client message.
 type packet struct {
@@ -43,9 +46,9 @@ func parse(b []byte) (packet, reason.Reason) {
 	switch p.req.Msg {
 	case address.Solicit, address.RequestMsg, address.Confirm, address.Renew, address.Rebind, address.Release,
 		address.Decline, address.InformationRequest:
-	case address.Advertise, address.ReplyMsg, msgReconfigure, msgRelayReply:
+	case address.Advertise, address.ReplyMsg, address.Msg(dhcpv6.MessageTypeReconfigure), address.Msg(dhcpv6.MessageTypeRelayReply):
 		return p, reason.NotForServers
-	case msgRelayForward:
+	case address.Msg(dhcpv6.MessageTypeRelayForward):
 		if r := relayed(b); r != reason.None {
 			return p, r
 		}
@@ -57,101 +60,167 @@ func parse(b []byte) (packet, reason.Reason) {
 	if r := s.message(b[lenHeader:]); r != reason.None {
 		return p, r
 	}
-	eachOption(b[lenHeader:], p.option)
+	m := dhcpv6.MessageOptions{Options: make(dhcpv6.Options, 0, usualOptions)}
+	if err := m.FromBytesWithParser(b[lenHeader:], lenient); err != nil {
+		return p, reason.Malformed
+	}
+	p.read(m)
 	return p, reason.None
 }
 
-// option reads one option of a message that scan let through.
-func (p *packet) option(code uint16, data []byte) reason.Reason {
-	q := &p.req
+// dropped stands for an option that is not read. A parser must return one for each: nil makes the library's accessors
+// panic, and so does OptionGeneric under a code of which they expect a type.
+type dropped struct{}
+
+func (dropped) Code() dhcpv6.OptionCode { return 0 }
+func (dropped) ToBytes() []byte         { return nil }
+func (dropped) String() string          { return "dropped" }
+func (dropped) FromBytes([]byte) error  { return nil }
+
+// lenient reads one option of a message that scan let through. It never fails: an option that the library refuses is
+// read by its octets or dropped.
+func lenient(code dhcpv6.OptionCode, data []byte) (dhcpv6.Option, error) {
 	switch code {
-	case optClientID:
-		q.Client, _ = ident.DUIDFrom(data)
-	case optServerID:
-		q.Server, _ = ident.DUIDFrom(data)
-	case optIANA:
-		q.IAs = append(q.IAs, readIA(address.IANA, data, lenIANA))
-	case optIATA:
-		q.IAs = append(q.IAs, readIA(address.IATA, data, lenIATA))
-	case optIAPD:
-		q.IAs = append(q.IAs, readIA(address.IAPD, data, lenIANA))
-	case optORO: // once by the letter; some send several
-		q.ORO = append(q.ORO, uint16s(data)...)
-	case optRapidCommit:
-		q.RapidCommit = true
-	case optUserClass:
-		q.Classes = append(q.Classes, userClasses(data)...)
-	case optVendorClass:
-		if q.Vendor == "" {
-			q.Vendor = vendorClass(data)
-		}
-	case optClientArch:
-		q.Arch = append(q.Arch, uint16s(data)...)
+	case dhcpv6.OptionClientID, dhcpv6.OptionServerID, dhcpv6.OptionRapidCommit:
+		// DUIDs are opaque (RFC 8415 section 11), and the library refuses UUIDs of other than 16 octets.
+		return &dhcpv6.OptionGeneric{OptionCode: code, OptionData: data}, nil
+	case dhcpv6.OptionIANA:
+		return &dhcpv6.OptIANA{IaId: [4]byte(data), Options: dhcpv6.IdentityOptions{Options: members(data[lenIANA:])}}, nil
+	case dhcpv6.OptionIATA:
+		return &dhcpv6.OptIATA{IaId: [4]byte(data), Options: dhcpv6.IdentityOptions{Options: members(data[lenIATA:])}}, nil
+	case dhcpv6.OptionIAPD:
+		return &dhcpv6.OptIAPD{IaId: [4]byte(data), Options: dhcpv6.PDOptions{Options: members(data[lenIANA:])}}, nil
+	case dhcpv6.OptionORO:
+		codes := make(dhcpv6.OptionCodes, 0, min(len(data)/2, maxCodes))
+		_ = codes.FromBytes(data[:min(len(data), 2*maxCodes)&^1]) // whole codes only: nothing is left to refuse
+		return dhcpv6.OptRequestedOption(codes...), nil
+	case dhcpv6.OptionClientArchType:
+		return orDropped(code, data[:len(data)&^1]), nil
+	case dhcpv6.OptionUserClass:
+		return userClasses(data), nil
+	case dhcpv6.OptionVendorClass:
+		return vendorClass(data), nil
 	}
-	return reason.None
+	return dropped{}, nil
 }
 
-func readIA(kind address.IAKind, b []byte, fixed int) address.IA {
-	ia := address.IA{Kind: kind, IAID: ident.IAID(binary.BigEndian.Uint32(b))}
-	eachOption(b[fixed:], func(code uint16, data []byte) reason.Reason {
-		switch {
-		case code == optIAAddr && kind != address.IAPD:
-			ia.Addrs = append(ia.Addrs, netip.AddrFrom16([16]byte(data[:16])))
-		case code == optIAPrefix && kind == address.IAPD:
-			ia.Prefixes = append(ia.Prefixes, netip.PrefixFrom(netip.AddrFrom16([16]byte(data[9:25])), int(data[8])))
-		}
-		return reason.None
-	})
-	return ia
-}
-
-// uint16s reads a list of numbers; a trailing odd octet is ignored.
-func uint16s(b []byte) []uint16 {
-	var out []uint16
-	for ; len(b) >= 2; b = b[2:] {
-		out = append(out, binary.BigEndian.Uint16(b))
+// members reads what stands inside an IA.
+func members(data []byte) dhcpv6.Options {
+	if len(data) == 0 {
+		return nil
 	}
+	out := make(dhcpv6.Options, 0, 1)
+	_ = out.FromBytesWithParser(data, member) // scan has walked it, and member refuses nothing
 	return out
+}
+
+// member reads an address or prefix of an IA. What stands inside those is none of a client's business.
+func member(code dhcpv6.OptionCode, data []byte) (dhcpv6.Option, error) {
+	switch code {
+	case dhcpv6.OptionIAAddr:
+		return orDropped(code, data[:lenIAAddr]), nil
+	case dhcpv6.OptionIAPrefix:
+		return orDropped(code, data[:lenIAPrefix]), nil
+	}
+	return dropped{}, nil
+}
+
+func orDropped(code dhcpv6.OptionCode, data []byte) dhcpv6.Option {
+	o, err := dhcpv6.ParseOption(code, data)
+	if err != nil {
+		return dropped{}
+	}
+	return o
 }
 
 // userClasses reads option 15: entries with a length each (RFC 8415 section 21.15). Where the lengths do not add up, the
 // sender left them out and the whole is one class.
-func userClasses(b []byte) [][]byte {
-	entries, ok := counted(b)
-	if !ok {
-		return [][]byte{append([]byte(nil), b...)}
-	}
-	return entries
-}
-
-// vendorClass reads the first datum of option 16: an enterprise number, then entries with a length each (section 21.16).
-func vendorClass(b []byte) string {
-	if len(b) < 4 {
-		return ""
-	}
-	entries, ok := counted(b[4:])
+func userClasses(data []byte) dhcpv6.Option {
+	var o dhcpv6.OptUserClass
 	switch {
-	case !ok:
-		return string(b[4:])
-	case len(entries) == 0:
-		return ""
+	case len(data) == 0:
+		return dropped{}
+	case o.FromBytes(data) != nil:
+		return &dhcpv6.OptUserClass{UserClasses: [][]byte{slices.Clone(data)}}
 	}
-	return string(entries[0])
+	return &o
 }
 
-// counted splits entries that have a length of two octets each.
-func counted(b []byte) ([][]byte, bool) {
-	var out [][]byte
-	for len(b) > 0 {
-		if len(b) < 2 {
-			return nil, false
-		}
-		n := int(binary.BigEndian.Uint16(b))
-		if n > len(b)-2 {
-			return nil, false
-		}
-		out = append(out, append([]byte(nil), b[2:2+n]...))
-		b = b[2+n:]
+// vendorClass reads option 16: an enterprise number, then entries with a length each (section 21.16), or without.
+func vendorClass(data []byte) dhcpv6.Option {
+	var o dhcpv6.OptVendorClass
+	switch {
+	case len(data) <= 4:
+		return dropped{}
+	case o.FromBytes(data) != nil:
+		return &dhcpv6.OptVendorClass{EnterpriseNumber: binary.BigEndian.Uint32(data), Data: [][]byte{slices.Clone(data[4:])}}
 	}
-	return out, true
+	return &o
+}
+
+// read takes what the decision looks at.
+func (p *packet) read(m dhcpv6.MessageOptions) {
+	q := &p.req
+	for _, o := range m.Options {
+		switch o := o.(type) {
+		case *dhcpv6.OptionGeneric:
+			switch o.OptionCode {
+			case dhcpv6.OptionClientID:
+				q.Client, _ = ident.DUIDFrom(o.OptionData)
+			case dhcpv6.OptionServerID:
+				q.Server, _ = ident.DUIDFrom(o.OptionData)
+			case dhcpv6.OptionRapidCommit:
+				q.RapidCommit = true
+			}
+		case *dhcpv6.OptIANA:
+			q.IAs = append(q.IAs, readIA(address.IANA, o.IaId, o.Options.Options))
+		case *dhcpv6.OptIATA:
+			q.IAs = append(q.IAs, readIA(address.IATA, o.IaId, o.Options.Options))
+		case *dhcpv6.OptIAPD:
+			q.IAs = append(q.IAs, readIA(address.IAPD, o.IaId, o.Options.Options))
+		case *dhcpv6.OptUserClass:
+			q.Classes = append(q.Classes, o.UserClasses...)
+		case *dhcpv6.OptVendorClass:
+			if q.Vendor == "" {
+				q.Vendor = string(o.Data[0])
+			}
+		}
+	}
+	requested := m.RequestedOptions()
+	q.ORO = slices.Grow(q.ORO, min(len(requested), maxCodes))
+	for _, c := range requested { // all of them: one ORO by the letter, but some send several
+		if len(q.ORO) < maxCodes && !slices.Contains(q.ORO, uint16(c)) {
+			q.ORO = append(q.ORO, uint16(c))
+		}
+	}
+	for _, a := range m.ArchTypes() {
+		q.Arch = append(q.Arch, uint16(a))
+	}
+}
+
+// readIA reads the members that belong into an IA of this kind.
+func readIA(kind address.IAKind, id [4]byte, members dhcpv6.Options) address.IA {
+	ia := address.IA{Kind: kind, IAID: ident.IAID(binary.BigEndian.Uint32(id[:]))}
+	for _, o := range members {
+		switch o := o.(type) {
+		case *dhcpv6.OptIAAddress:
+			if kind != address.IAPD {
+				ia.Addrs = append(ia.Addrs, netip.AddrFrom16([16]byte(o.IPv6Addr)))
+			}
+		case *dhcpv6.OptIAPrefix:
+			if kind == address.IAPD {
+				ia.Prefixes = append(ia.Prefixes, prefixOf(o))
+			}
+		}
+	}
+	return ia
+}
+
+// prefixOf reads a prefix whose length scan has checked; the library has none for a length of zero.
+func prefixOf(o *dhcpv6.OptIAPrefix) netip.Prefix {
+	if o.Prefix == nil {
+		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	bits, _ := o.Prefix.Mask.Size()
+	return netip.PrefixFrom(netip.AddrFrom16([16]byte(o.Prefix.IP)), bits)
 }

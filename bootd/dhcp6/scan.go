@@ -3,6 +3,8 @@ package dhcp6
 import (
 	"encoding/binary"
 
+	"github.com/insomniacslk/dhcp/dhcpv6"
+
 	"bootd.internal/bootd/reason"
 )
 
@@ -19,33 +21,13 @@ const (
 	maxLabel = 0x40
 )
 
-// Options that this package reads or writes, and those whose insides it checks.
-const (
-	optClientID     = 1
-	optServerID     = 2
-	optIANA         = 3
-	optIATA         = 4
-	optIAAddr       = 5
-	optORO          = 6
-	optRelayMsg     = 9
-	optRapidCommit  = 14
-	optUserClass    = 15
-	optVendorClass  = 16
-	optDomainList   = 24
-	optIAPD         = 25
-	optIAPrefix     = 26
-	optFQDN         = 39
-	optNTP          = 56
-	optClientArch   = 61
-	optPDExclude    = 67
-	optClientLLAddr = 79
-	subNTPName      = 3 // RFC 5908 section 4.3
-)
+// subNTPName is the name of a server inside option 56 (RFC 5908 section 4.3).
+const subNTPName = 3
 
 // Fixed parts before the options of a container (RFC 8415 sections 9, 21.4, 21.5, 21.6, 21.21 and 21.22).
 const (
-	lenHeader      = 4
-	lenRelayHeader = 34
+	lenHeader      = dhcpv6.MessageHeaderSize
+	lenRelayHeader = dhcpv6.RelayHeaderSize
 	lenIANA        = 12
 	lenIATA        = 4
 	lenIAAddr      = 24
@@ -54,12 +36,12 @@ const (
 
 // eachOption walks an option area. It ends at the first reason that fn gives, or with Malformed where a length runs past
 // the end or one to three octets trail.
-func eachOption(b []byte, fn func(code uint16, data []byte) reason.Reason) reason.Reason {
+func eachOption(b []byte, fn func(code dhcpv6.OptionCode, data []byte) reason.Reason) reason.Reason {
 	for len(b) > 0 {
 		if len(b) < 4 {
 			return reason.Malformed
 		}
-		code, n := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
+		code, n := dhcpv6.OptionCode(binary.BigEndian.Uint16(b)), int(binary.BigEndian.Uint16(b[2:]))
 		if n > len(b)-4 {
 			return reason.Malformed
 		}
@@ -78,23 +60,23 @@ type scan struct {
 
 // message checks the option area of a client message.
 func (s *scan) message(b []byte) reason.Reason {
-	return eachOption(b, func(code uint16, data []byte) reason.Reason {
+	return eachOption(b, func(code dhcpv6.OptionCode, data []byte) reason.Reason {
 		switch code {
-		case optClientID:
+		case dhcpv6.OptionClientID:
 			s.client++
 			if s.client > 1 || !isDUID(data) {
 				return reason.BadClientID
 			}
-		case optServerID:
+		case dhcpv6.OptionServerID:
 			s.server++
 			if s.server > 1 || !isDUID(data) {
 				return reason.Malformed
 			}
-		case optIANA:
+		case dhcpv6.OptionIANA:
 			return s.ia(data, lenIANA)
-		case optIATA:
+		case dhcpv6.OptionIATA:
 			return s.ia(data, lenIATA)
-		case optIAPD:
+		case dhcpv6.OptionIAPD:
 			return s.ia(data, lenIANA)
 		}
 		return leaf(code, data)
@@ -110,13 +92,13 @@ func (s *scan) ia(b []byte, fixed int) reason.Reason {
 	if len(b) < fixed {
 		return reason.Malformed
 	}
-	return eachOption(b[fixed:], func(code uint16, data []byte) reason.Reason {
+	return eachOption(b[fixed:], func(code dhcpv6.OptionCode, data []byte) reason.Reason {
 		switch code {
-		case optIANA, optIATA, optIAPD:
+		case dhcpv6.OptionIANA, dhcpv6.OptionIATA, dhcpv6.OptionIAPD:
 			return reason.Malformed
-		case optIAAddr:
+		case dhcpv6.OptionIAAddr:
 			return s.member(data, lenIAAddr)
-		case optIAPrefix:
+		case dhcpv6.OptionIAPrefix:
 			if len(data) < lenIAPrefix || data[8] > 128 {
 				return reason.Malformed
 			}
@@ -135,11 +117,11 @@ func (s *scan) member(b []byte, fixed int) reason.Reason {
 	if len(b) < fixed {
 		return reason.Malformed
 	}
-	return eachOption(b[fixed:], func(code uint16, data []byte) reason.Reason {
+	return eachOption(b[fixed:], func(code dhcpv6.OptionCode, data []byte) reason.Reason {
 		switch code {
-		case optIANA, optIATA, optIAPD, optIAAddr, optIAPrefix:
+		case dhcpv6.OptionIANA, dhcpv6.OptionIATA, dhcpv6.OptionIAPD, dhcpv6.OptionIAAddr, dhcpv6.OptionIAPrefix:
 			return reason.Malformed
-		case optPDExclude: // longer than the prefix that it is cut out of (RFC 6603 section 4.2)
+		case dhcpv6.OptionPDExclude: // longer than the prefix that it is cut out of (RFC 6603 section 4.2)
 			if fixed != lenIAPrefix || len(data) < 2 || data[0] > 128 || data[0] <= b[8] {
 				return reason.Malformed
 			}
@@ -149,16 +131,16 @@ func (s *scan) member(b []byte, fixed int) reason.Reason {
 }
 
 // leaf checks the options with domain names. We read none of them, but whoever sends such names attacks.
-func leaf(code uint16, data []byte) reason.Reason {
+func leaf(code dhcpv6.OptionCode, data []byte) reason.Reason {
 	switch code {
-	case optDomainList:
+	case dhcpv6.OptionDomainSearchList:
 		return names(data)
-	case optFQDN:
+	case dhcpv6.OptionFQDN:
 		if len(data) > 0 {
 			return names(data[1:])
 		}
-	case optNTP:
-		return eachOption(data, func(code uint16, data []byte) reason.Reason {
+	case dhcpv6.OptionNTPServer:
+		return eachOption(data, func(code dhcpv6.OptionCode, data []byte) reason.Reason {
 			if code == subNTPName {
 				return names(data)
 			}
@@ -193,8 +175,8 @@ func relayed(b []byte) reason.Reason {
 		if r != reason.None {
 			return r
 		}
-		if inner[0] != msgRelayForward {
-			if inner[0] == msgRelayReply {
+		if inner[0] != byte(dhcpv6.MessageTypeRelayForward) {
+			if inner[0] == byte(dhcpv6.MessageTypeRelayReply) {
 				return reason.NotForServers
 			}
 			var s scan
@@ -207,14 +189,14 @@ func relayed(b []byte) reason.Reason {
 
 // relayMessage finds the one Relay Message option of a Relay-Forward.
 func relayMessage(b []byte) (inner []byte, r reason.Reason) {
-	r = eachOption(b, func(code uint16, data []byte) reason.Reason {
+	r = eachOption(b, func(code dhcpv6.OptionCode, data []byte) reason.Reason {
 		switch code {
-		case optRelayMsg:
+		case dhcpv6.OptionRelayMsg:
 			if inner != nil || len(data) < lenHeader {
 				return reason.Malformed
 			}
 			inner = data
-		case optClientLLAddr: // u16 hardware type and a MAC (RFC 6939 section 4)
+		case dhcpv6.OptionClientLinkLayerAddr: // u16 hardware type and a MAC (RFC 6939 section 4)
 			if len(data) != 8 {
 				return reason.Malformed
 			}
