@@ -45,6 +45,9 @@ type HostState struct {
 
 	// lone is when a DHCPv6 exchange without a boot file began that nothing followed yet.
 	lone time.Time
+	// moved is the last sign of progress; told: that there was none for too long has been said.
+	moved time.Time
+	told  bool
 }
 
 // Fold reads events in their order and gives the state of each host they name, as of the last event.
@@ -105,6 +108,8 @@ func (s HostState) Next(e Event) HostState {
 		return s.enter(PhaseFirstBoot, e.Time)
 	case InstallFailed:
 		return s.enter(PhaseFailed, e.Time)
+	case Stuck:
+		s.told = true
 	}
 	return s
 }
@@ -152,7 +157,7 @@ func (s HostState) booting(e Event) HostState {
 		}
 		return s.begin(phase, e.Time)
 	case FileFetched:
-		if s.Phase == PhaseScript {
+		if s.Phase == PhaseScript || s.Phase == PhaseKernel {
 			return s.enter(PhaseKernel, e.Time)
 		}
 	}
@@ -188,6 +193,7 @@ func (s HostState) begin(p Phase, at time.Time) HostState {
 // enter moves into a phase; a phase that lasts already goes on.
 func (s HostState) enter(p Phase, at time.Time) HostState {
 	s.lone = time.Time{}
+	s = s.move(at)
 	if s.Phase == p {
 		return s
 	}
