@@ -7,6 +7,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"maps"
 	"sync"
@@ -47,7 +48,11 @@ type History struct {
 	pending []timeline.Event // not yet written
 	skipped int              // never to be written: too many came in one second
 
-	disk segments
+	// failures is what hosts did before they failed or got stuck, by number: it stays when the ring has forgotten it.
+	failures       []timeline.Event
+	pendingFailure []timeline.Event
+
+	disk, failed segments
 }
 
 // Open reloads what the segments hold. It never fails: what cannot be read is logged and left.
@@ -69,12 +74,14 @@ func Open(cfg Config) *History {
 	}
 	h := &History{
 		cfg: cfg, ready: make(chan struct{}), states: map[string]timeline.HostState{}, readers: map[*Reader]struct{}{},
-		disk: segments{dir: cfg.Dir, max: cfg.SegmentSize, keep: cfg.Segments},
+		disk:   segments{dir: cfg.Dir, kind: "events", max: cfg.SegmentSize, keep: cfg.Segments},
+		failed: segments{dir: cfg.Dir, kind: "failures", max: cfg.SegmentSize / 4, keep: cfg.Segments},
 	}
 	if cfg.Dir != "" {
-		if err := h.disk.load(h.reload); err != nil {
+		if err := errors.Join(h.disk.load(h.reload), h.failed.load(h.reloadFailure)); err != nil {
 			cfg.Log.Warn("reading old events failed", "error", err)
 		}
+		h.pendingFailure = nil
 	}
 	return h
 }
@@ -133,8 +140,12 @@ func (h *History) keep(e timeline.Event) {
 	if e.Host == "" {
 		return
 	}
-	if _, known := h.states[e.Host]; known || len(h.states) < h.cfg.Hosts {
-		h.states[e.Host] = h.states[e.Host].Next(e)
+	if before, known := h.states[e.Host]; known || len(h.states) < h.cfg.Hosts {
+		after := before.Next(e)
+		h.states[e.Host] = after
+		if e.Kind == timeline.Stuck || after.Phase == timeline.PhaseFailed && before.Phase != timeline.PhaseFailed {
+			h.retain(e.Host, before.Boot)
+		}
 	}
 }
 
@@ -165,7 +176,7 @@ func (q Query) matches(e timeline.Event) bool {
 	return e.Seq > q.After && !e.Time.Before(q.Since) && (q.Host == "" || q.Host == e.Host)
 }
 
-// Events gives what the ring still holds of a query, oldest first.
+// Events gives what the ring still holds of a query, and before it what is kept of failures, oldest first.
 func (h *History) Events(q Query) []timeline.Event {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -174,6 +185,11 @@ func (h *History) Events(q Query) []timeline.Event {
 
 func (h *History) events(q Query) []timeline.Event {
 	var out []timeline.Event
+	for _, e := range h.failures {
+		if (len(h.ring) == 0 || e.Seq < h.ring[h.head].Seq) && q.matches(e) {
+			out = append(out, e)
+		}
+	}
 	for i := range h.ring {
 		if e := h.ring[(h.head+i)%len(h.ring)]; q.matches(e) {
 			out = append(out, e)
@@ -209,8 +225,8 @@ func (h *History) Run(ctx context.Context) error {
 // Flush writes what is waiting. A failure is logged once until a write works again.
 func (h *History) Flush() {
 	h.mu.Lock()
-	pending, skipped := h.pending, h.skipped
-	h.pending, h.skipped = nil, 0
+	pending, failures, skipped := h.pending, h.pendingFailure, h.skipped
+	h.pending, h.pendingFailure, h.skipped = nil, nil, 0
 	h.mu.Unlock()
 	if skipped > 0 {
 		h.cfg.Log.Warn("events not written: too many at once", "count", skipped)
@@ -220,6 +236,9 @@ func (h *History) Flush() {
 	}
 	was := h.disk.failed()
 	err := h.disk.write(pending)
+	if len(failures) > 0 && h.cfg.Dir != "" {
+		err = errors.Join(err, h.failed.write(failures))
+	}
 	switch {
 	case err != nil && !was:
 		h.cfg.Log.Warn("writing events failed", "dir", h.cfg.Dir, "error", err)
@@ -232,4 +251,5 @@ func (h *History) Flush() {
 func (h *History) Close() {
 	h.Flush()
 	h.disk.close()
+	h.failed.close()
 }

@@ -17,9 +17,10 @@ import (
 	"bootd.internal/bootd/timeline"
 )
 
-// segments is the directory of event files: events-<first sequence number, 20 digits>.ndjson.
+// segments is a directory of event files: <kind>-<first sequence number, 20 digits>.ndjson.
 type segments struct {
-	dir  string
+	dir, kind string
+
 	max  int64
 	keep int
 
@@ -33,7 +34,7 @@ type segments struct {
 const maxLine = 64 << 10
 
 func (s *segments) name(seq uint64) string {
-	return filepath.Join(s.dir, fmt.Sprintf("events-%020d.ndjson", seq))
+	return filepath.Join(s.dir, fmt.Sprintf("%s-%020d.ndjson", s.kind, seq))
 }
 
 // list gives the segments, oldest first.
@@ -47,7 +48,7 @@ func (s *segments) list() ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if n := e.Name(); strings.HasPrefix(n, "events-") && strings.HasSuffix(n, ".ndjson") {
+		if n := e.Name(); strings.HasPrefix(n, s.kind+"-") && strings.HasSuffix(n, ".ndjson") {
 			names = append(names, filepath.Join(s.dir, n))
 		}
 	}
