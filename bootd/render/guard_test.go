@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// mdMagic is the first field of a Linux RAID superblock as it lies on the disk, little-endian (md_p.h in the kernel).
-const mdMagic = "\xa9\x2b\x4e\xfc"
+// mdMagic is the first field of a Linux RAID superblock as it lies on the disk: 0xa92b4efc, little-endian (md_p.h in the kernel).
+const mdMagic = "\xfc\x4e\x2b\xa9"
 
 // two is a machine with the two disks that most cases need.
 func two(m *machine) {
@@ -87,6 +87,7 @@ func TestGuard(t *testing.T) {
 		{"md 1.1", serial, func(m *machine) { two(m); m.put("sda", 0, mdMagic) }, "", "sda carries md data; disk.wipe is not set"},
 		{"md 1.0", serial, func(m *machine) { two(m); m.put("sda", 6<<20-8192, mdMagic) }, "", "sda carries md data; disk.wipe is not set"},
 		{"md 0.90", serial, func(m *machine) { two(m); m.put("sda", 6<<20-65536, mdMagic) }, "", "sda carries md data; disk.wipe is not set"},
+		{"md 0.90 of a big-endian machine", serial, func(m *machine) { two(m); m.put("sda", 6<<20-65536, "\xa9\x2b\x4e\xfc") }, "", "sda carries md data; disk.wipe is not set"},
 		{"Ceph", serial, func(m *machine) { two(m); m.put("sda", 0, "bluestore block device\n") }, "", "sda carries Ceph data; disk.wipe is not set"},
 		{"ZFS", serial, func(m *machine) { two(m); m.put("sda", 16384+900, "vdev_tree") }, "", "sda carries ZFS data; disk.wipe is not set"},
 		{"what blkid alone knows", serial, func(m *machine) {

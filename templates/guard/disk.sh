@@ -75,8 +75,14 @@ parts() {
 # at PART OCTET COUNT: octets of a device. The offset is a multiple of the count.
 at() { dd if="$DEV/$1" bs="$3" skip="$(($2 / $3))" count=1 2>/dev/null; }
 
-# magic PART OCTET: are there the four octets of a Linux RAID superblock?
-magic() { [ "$(at "$1" "$2" 4 | LC_ALL=C tr '\251\053\116\374\000' 'raid.')" = raid ]; }
+# magic PART OCTET: are there the four octets of a Linux RAID superblock (a92b4efc, little-endian)? A superblock of version
+# 0.90 is in the order of the machine that wrote it.
+magic() {
+	case $(at "$1" "$2" 4 | LC_ALL=C tr '\374\116\053\251\000' 'raid.') in
+	raid | diar) return 0 ;;
+	esac
+	return 1
+}
 
 # signature PART: whose data it carries. blkid knows more, but not every installer has it.
 signature() {
