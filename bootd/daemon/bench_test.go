@@ -15,7 +15,7 @@ import (
 // BenchmarkObserve is what one granted lease costs beside its answer: metric, log line, two events and their fold.
 func BenchmarkObserve(b *testing.B) {
 	h := history.Open(history.Config{Now: time.Now, Log: slog.New(slog.DiscardHandler)})
-	o := NewObserver(NewMetrics("v1", noon), slog.New(slog.NewTextHandler(io.Discard, nil)), h, time.Now)
+	o := NewObserver(NewMetrics("v1"), slog.New(slog.NewTextHandler(io.Discard, nil)), h, time.Now)
 	b.ReportAllocs()
 	for b.Loop() {
 		o.Observe(timeline.Observation{

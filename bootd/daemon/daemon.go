@@ -113,7 +113,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.history = history.Open(history.Config{Dir: filepath.Join(d.cfg.State, "events"), Now: d.now, Log: d.log})
 	d.onClose(func() error { d.history.Close(); return nil })
-	d.metrics = NewMetrics(d.cfg.Version, d.cfg.Started)
+	d.metrics = NewMetrics(d.cfg.Version)
 	d.heard = heard.Open(filepath.Join(d.cfg.State, "heard.json"), d.now, d.log)
 	d.watch = NewObserver(d.metrics, d.log, d.history, d.now).Also(d.heard)
 

@@ -60,7 +60,7 @@ func (r *kinds) take() []string {
 }
 
 func TestWorldFollowsTheKernel(t *testing.T) {
-	k, rec, m := &fakeKernel{ch: make(chan struct{})}, &kinds{}, NewMetrics("v1", noon)
+	k, rec, m := &fakeKernel{ch: make(chan struct{})}, &kinds{}, NewMetrics("v1")
 	id := Identity{DUID: ident.NewDUIDLL(ident.MAC{2}), Secret: [32]byte{7}}
 	w := NewWorld(sitetest.Inventory(t, sitetest.Small()), k, id, slog.New(slog.DiscardHandler), sitetest.Now, rec, m)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -109,18 +109,18 @@ func TestWorldFollowsTheKernel(t *testing.T) {
 }
 
 func TestWorldKeepsWhatItServesOnARefusal(t *testing.T) {
-	k, rec, m := &fakeKernel{}, &kinds{}, NewMetrics("v1", noon)
+	k, rec, m := &fakeKernel{}, &kinds{}, NewMetrics("v1")
 	w := NewWorld(sitetest.Inventory(t, sitetest.Small()), k, Identity{}, slog.New(slog.DiscardHandler), sitetest.Now, rec, m)
 	before := w.Snapshot()
 	w.Refuse(errors.New("inventory.yaml:3:1: hosts: broken\nsecond line"))
-	if w.Snapshot() != before || w.Stale() == nil || m.gauges[gaugeStale] != 1 {
-		t.Errorf("stale %v, gauge %v", w.Stale(), m.gauges[gaugeStale])
+	if w.Snapshot() != before || w.Stale() == nil || value(t, m, gaugeStale) != 1 {
+		t.Errorf("stale %v, gauge %v", w.Stale(), value(t, m, gaugeStale))
 	}
 	if d := cmp.Diff([]string{"warning  "}, rec.take()); d != "" {
 		t.Errorf("events: -want +got:\n%s", d)
 	}
 	w.Replace(sitetest.Inventory(t, sitetest.Small()+"  r1n09: 52:54:00:aa:01:09\n"))
-	if len(w.Snapshot().Hosts) != 5 || w.Stale() != nil || m.gauges[gaugeStale] != 0 || m.gauges[gaugeHosts] != 5 {
-		t.Errorf("%d hosts, stale %v, gauges %v", len(w.Snapshot().Hosts), w.Stale(), m.gauges)
+	if len(w.Snapshot().Hosts) != 5 || w.Stale() != nil || value(t, m, gaugeStale) != 0 || value(t, m, gaugeHosts) != 5 {
+		t.Errorf("%d hosts, stale %v, %v hosts on the gauge", len(w.Snapshot().Hosts), w.Stale(), value(t, m, gaugeHosts))
 	}
 }
