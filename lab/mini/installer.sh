@@ -30,11 +30,11 @@ die_at disk
 
 # A DOS label serves both firmwares: an EFI system partition, and room before it for GRUB of the BIOS kind. The disk's
 # identifier is part of the path that a UEFI boot entry holds. The sectors are said outright: fdisk would put the second
-# partition into the room before the first.
+# partition into the room before the first, and firmware takes a FAT32 of less than 33 MB for broken.
 part=$disk
 case $disk in *[0-9]) part=${disk}p ;; esac
 dd if=/dev/zero of="$disk" bs=1M count=1 2>/dev/null
-printf 'o\nn\np\n1\n2048\n67583\nt\nef\nn\np\n2\n67584\n\na\n2\nw\n' | fdisk "$disk" >/dev/null 2>&1
+printf 'o\nn\np\n1\n2048\n133119\nt\nef\nn\np\n2\n133120\n\na\n2\nw\n' | fdisk "$disk" >/dev/null 2>&1
 dd if=/dev/urandom of="$disk" bs=1 seek=440 count=4 conv=notrunc 2>/dev/null
 blockdev --rereadpt "$disk" 2>/dev/null
 mdev -s
