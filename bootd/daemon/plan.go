@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"bootd.internal/bootd/change"
 	"bootd.internal/bootd/files"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/inventory"
@@ -60,6 +61,29 @@ func NewPlan(file string, now time.Time) (*Plan, error) {
 	return &Plan{
 		Inventory: inv, Snapshot: snap, Templates: templateSet(snap).Mask(), Files: beside(inv.File, snap.Files),
 	}, nil
+}
+
+// Compare says what another inventory would change. Both are resolved as on a router with every interface they name.
+func Compare(before, after string, now time.Time) (change.Report, error) {
+	side := func(file string) (change.Side, error) {
+		inv, err := Load(file)
+		if err != nil {
+			return change.Side{}, err
+		}
+		facts := assume(inv)
+		facts.Forwarding, facts.DefaultRoute = true, true
+		snap, _ := site.Resolve(inv, facts, nil, now)
+		return change.Side{Snapshot: snap, Templates: templateSet(snap).Mask()}, nil
+	}
+	a, err := side(before)
+	if err != nil {
+		return change.Report{}, err
+	}
+	b, err := side(after)
+	if err != nil {
+		return change.Report{}, err
+	}
+	return change.Compare(a, b), nil
 }
 
 // Reveal reads the secrets that the templates want.

@@ -29,6 +29,7 @@ func commands() []command {
 	return []command{
 		{"init", "[FILE]", "write a small commented inventory for this machine", 0, 1, initCommand, ""},
 		{"check", "[FILE]", "find every fault of an inventory, its templates and files", 0, 1, checkCommand, checkText},
+		{"diff", "OLD NEW", "say what another inventory would change", 2, 2, diffCommand, diffText},
 		{"serve", "", "run the daemon", 0, 0, serveCommand, serveText},
 		{"stop", "", "stop the running daemon for good", 0, 0, stopCommand, ""},
 		{"reload", "", "serve the inventory on disk, whole or not at all", 0, 0, reloadCommand, ""},

@@ -13,7 +13,7 @@ const mod = "bootd.internal/"
 var pure = []string{
 	"bootd/ident", "bootd/reason", "bootd/inventory", "bootd/site", "bootd/store", "bootd/lease", "bootd/install",
 	"bootd/timeline", "bootd/decide/who", "bootd/decide/address", "bootd/decide/advert", "bootd/decide/name",
-	"bootd/decide/boot", "bootd/render", "bootd/lint",
+	"bootd/decide/boot", "bootd/render", "bootd/lint", "bootd/change",
 }
 
 // exceptions are imports that one pure package needs; each with its reason.
@@ -83,6 +83,7 @@ var rules = map[string]rule{
 		}, "what a machine boots",
 	},
 	"bootd/render": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "templates and data to octets"},
+	"bootd/change": {[]string{"bootd/render", "bootd/site"}, "compares two snapshots and what they render to"},
 	"bootd/lint":   {nil, "reads octets as clients do, and knows neither hosts nor templates"},
 	"bootd/files":  {nil, "the served directory, shared by HTTP and TFTP"},
 	"bootd/ingress": {

@@ -1,0 +1,72 @@
+package change_test
+
+import (
+	"testing"
+	"testing/fstest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"bootd.internal/bootd/change"
+	"bootd.internal/bootd/render"
+	"bootd.internal/bootd/site/sitetest"
+)
+
+const head = `networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64"}
+profiles:
+  own: {script: own.ipxe, answers: own.cfg}
+hosts:
+`
+
+func side(t *testing.T, hosts, answers string) change.Side {
+	t.Helper()
+	set := render.New(fstest.MapFS{"own.ipxe": {Data: []byte("#!ipxe\n")}, "own.cfg": {Data: []byte(answers)}})
+	return change.Side{Snapshot: sitetest.Snapshot(t, head+hosts, sitetest.SmallFacts(t)), Templates: set.Mask()}
+}
+
+func TestCompare(t *testing.T) {
+	before := side(t, `  a: {mac: 52:54:00:aa:01:01, profile: own, address: "::101"}
+  b: {mac: 52:54:00:aa:01:02, profile: own}
+  c: 52:54:00:aa:01:03
+`, "{{.Secret \"x\"}} of {{.MAC}}\n")
+	after := side(t, `  a: {mac: 52:54:00:aa:01:01, profile: own, address: "::101"}
+  b: {mac: 52:54:00:aa:01:04, profile: own, protected: true}
+  d: 52:54:00:aa:01:05
+`, "{{.Secret \"x\"}} of {{.MAC}}\n")
+	want := change.Report{
+		Networks: []change.Item{}, Same: 1,
+		Hosts: []change.Item{
+			{
+				Name: "b", Kind: change.Changed,
+				Values: []change.Value{{"nics.net0.mac", "52:54:00:aa:01:02", "52:54:00:aa:01:04"}, {"protected", "false", "true"}},
+				Texts: []change.Text{{"answers", "--- old/b/answers\n+++ new/b/answers\n@@ -1,1 +1,1 @@\n" +
+					"-******** of 52:54:00:aa:01:02\n+******** of 52:54:00:aa:01:04\n"}},
+			},
+			{Name: "d", Kind: change.Added, Values: []change.Value{
+				{"name", "", "d.internal"}, {"nics.net0.mac", "", "52:54:00:aa:01:05"},
+				{"nics.net0.address", "", "computed in 2001:db8:1::/64"}, {"protected", "", "false"},
+			}},
+			{Name: "c", Kind: change.Removed, Values: []change.Value{
+				{"name", "c.internal", ""}, {"nics.net0.mac", "52:54:00:aa:01:03", ""},
+				{"nics.net0.address", "computed in 2001:db8:1::/64", ""}, {"protected", "false", ""},
+			}},
+		},
+	}
+	if d := cmp.Diff(want, change.Compare(before, after)); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+// TestCompareSaysWhatDoesNotRender: an error stands where a text would.
+func TestCompareSaysWhatDoesNotRender(t *testing.T) {
+	host := "  a: {mac: 52:54:00:aa:01:01, profile: own}\n"
+	got := change.Compare(side(t, host, "fine\n"), side(t, host, "{{.Vars.word}}\n"))
+	want := []change.Text{{"answers", "--- old/a/answers\n+++ new/a/answers\n@@ -1,1 +1,1 @@\n-fine\n" +
+		"+own.cfg:1: vars.word is not set for a (set it in defaults, the network, the profile or the host)\n"}}
+	if len(got.Hosts) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	if d := cmp.Diff(want, got.Hosts[0].Texts); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}

@@ -1,0 +1,167 @@
+package change
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"bootd.internal/bootd/site"
+)
+
+// values are what is said of a host or network, in the order of a report.
+type values []Value
+
+func (v *values) add(key string, text string) { *v = append(*v, Value{Key: key, New: text}) }
+
+// differences of two lists of values by key.
+func differences(before, after values) []Value {
+	var out []Value
+	old := map[string]string{}
+	for _, v := range before {
+		old[v.Key] = v.New
+	}
+	for _, v := range after {
+		if was := old[v.Key]; was != v.New {
+			out = append(out, Value{v.Key, was, v.New})
+		}
+		delete(old, v.Key)
+	}
+	for _, v := range before {
+		if was, gone := old[v.Key]; gone && was != "" {
+			out = append(out, Value{v.Key, was, ""})
+		}
+	}
+	return out
+}
+
+// host lists what the wire says to and of a host; what only its texts hold is seen in them.
+func host(w written, h *site.Host) values {
+	var v values
+	v.add("name", h.FQDN)
+	if h.Profile != nil {
+		v.add("profile", h.Profile.Name)
+	}
+	for _, n := range h.NICs {
+		at := "nics." + n.Name + "."
+		v.add(at+"mac", n.MAC.String())
+		if n.Network != nil {
+			v.add(at+"network", n.Network.Name)
+		}
+		v.add(at+"address", w.text(n))
+	}
+	if h.UUID.Identifies() {
+		v.add("uuid", h.UUID.String())
+	}
+	v.add("serial", h.Serial)
+	v.add("loader", h.Loader)
+	v.add("protected", strconv.FormatBool(h.Protected))
+	return v
+}
+
+// written are the addresses that somebody wrote down, by the holder of their card.
+type written struct {
+	snap      *site.Snapshot
+	addresses map[string][]netip.Addr
+}
+
+func writtenIn(snap *site.Snapshot) written {
+	w := written{snap, map[string][]netip.Addr{}}
+	for _, h := range snap.Inventory.Hosts {
+		for _, c := range h.NICs {
+			for _, a := range c.Addresses {
+				holder := h.Name + "/" + c.Name
+				w.addresses[holder] = append(w.addresses[holder], a.V)
+			}
+		}
+	}
+	return w
+}
+
+// text is the addresses of a card on every network that it is served on. Of those that are computed only the place is said: their value
+// depends on a secret of the server's.
+func (w written) text(n *site.NIC) string {
+	mine := w.addresses[n.Holder()]
+	var out []string
+	for _, net := range w.snap.Networks {
+		for _, a := range n.Addresses(net.Name) {
+			if slices.Contains(mine, a) || slices.Contains(mine, suffix(a)) {
+				out = append(out, a.String())
+				continue
+			}
+			for _, p := range net.Prefixes {
+				if p.Contains(a) {
+					out = append(out, "computed in "+p.Prefix.String())
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// suffix is how the inventory may write an address: its last 64 bits.
+func suffix(a netip.Addr) netip.Addr {
+	b := a.As16()
+	clear(b[:8])
+	return netip.AddrFrom16(b)
+}
+
+// network lists what a link is told by router advertisements, DHCPv6 and DNS.
+func network(n *site.Network) values {
+	var v values
+	v.add("interface", n.Interface)
+	prefixes := make([]netip.Prefix, len(n.Prefixes))
+	for i, p := range n.Prefixes {
+		prefixes[i] = p.Prefix
+	}
+	v.add("prefix", list(prefixes))
+	v.add("domain", n.Domain)
+	v.add("nameservers", list(n.Nameservers))
+	v.add("search", strings.Join(n.Search, " "))
+	v.add("ntp", strings.Join(n.NTP, " "))
+	v.add("unknown", n.Unknown)
+	v.add("preferred", brief(n.Preferred))
+	v.add("valid", brief(n.Valid))
+	v.add("router", map[bool]string{true: "self", false: "other"}[n.RouterSelf])
+	ra := n.RA
+	for _, f := range []struct {
+		key string
+		v   any
+	}{
+		{"managed", ra.Managed},
+		{"other", ra.Other},
+		{"autonomous", ra.Autonomous},
+		{"on_link", ra.OnLink},
+		{"min_interval", brief(ra.MinInterval)},
+		{"max_interval", brief(ra.MaxInterval)},
+		{"lifetime", brief(ra.Lifetime)},
+		{"mtu", ra.MTU},
+		{"hop_limit", ra.HopLimit},
+		{"preference", ra.Preference},
+	} {
+		v.add("ra."+f.key, fmt.Sprint(f.v))
+	}
+	return v
+}
+
+func list[T fmt.Stringer](all []T) string {
+	out := make([]string, len(all))
+	for i, x := range all {
+		out[i] = x.String()
+	}
+	return strings.Join(out, " ")
+}
+
+func brief(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	text := strings.TrimSuffix(d.String(), "m0s")
+	if text != d.String() {
+		text += "m"
+	}
+	return strings.Replace(text, "h0m", "h", 1)
+}
