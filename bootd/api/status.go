@@ -67,7 +67,7 @@ func problem(file string, p site.Problem) Problem {
 func hostStatus(h *site.Host, networks []*site.Network, state timeline.HostState, v store.View, now time.Time) HostStatus {
 	out := HostStatus{
 		Name: h.Name, Phase: state.Phase, Since: state.Since, Boots: state.Boots, MAC: state.MAC, Address: state.Addr,
-		Reason: state.Reason, Last: state.Last,
+		Reason: state.Reason, Last: state.Last, Stuck: state.StuckFor(now).Seconds(),
 	}
 	if out.Phase == "" {
 		out.Phase = timeline.PhaseUnseen

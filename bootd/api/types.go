@@ -76,7 +76,9 @@ type HostStatus struct {
 	Phase   timeline.Phase `json:"phase"`
 	Since   time.Time      `json:"since,omitzero"`
 	Boots   int            `json:"boots"`
-	MAC     ident.MAC      `json:"mac,omitzero"`
+	// Stuck is for how many seconds nothing has gone on, where that is too long for the phase.
+	Stuck float64   `json:"stuck_seconds,omitempty"`
+	MAC   ident.MAC `json:"mac,omitzero"`
 	// Address is the one that was promised last, else the one that is reserved.
 	Address string `json:"address,omitempty"`
 	// ArmedUntil is zero while the host is not armed.

@@ -20,6 +20,9 @@ import (
 // where nobody watches over them (install.WatchedFor).
 const tidyEvery = 30 * time.Second
 
+// stuckEvery is how often hosts are looked at for a stage that lasts too long.
+const stuckEvery = 5 * time.Second
+
 // tidyAtOnce is how many hosts one transaction tidies: they share a sync.
 const tidyAtOnce = 256
 
@@ -37,14 +40,29 @@ func (t *tidy) Run(ctx context.Context) error {
 	t.all(ctx)
 	t.armed()
 	close(t.ready)
-	tick := time.NewTicker(tidyEvery)
+	tick, look := time.NewTicker(tidyEvery), time.NewTicker(stuckEvery)
 	defer tick.Stop()
+	defer look.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 			t.all(ctx)
+		case <-look.C:
+			t.stuck()
+		}
+	}
+}
+
+// stuck tells of hosts whose stage lasts too long. People read it, nothing follows from it.
+func (t *tidy) stuck() {
+	now := t.daemon.now()
+	for _, state := range t.daemon.history.Hosts() {
+		if e, ok := state.StuckEvent(now); ok {
+			t.daemon.watch.Observe(timeline.Observation{
+				Adapter: "daemon", Message: "stage", Outcome: reason.Outcome{Reason: reason.TimedOut, Host: e.Host}, Events: []timeline.Event{e},
+			})
 		}
 	}
 }
@@ -98,10 +116,15 @@ func (t *tidy) some(ctx context.Context, hosts []string) {
 	now := t.daemon.now()
 	var ops []store.Op
 	var events []timeline.Event
+	snap := t.daemon.world.Snapshot()
 	decide := func(v store.View) {
 		ops, events = nil, nil
 		for _, host := range hosts {
-			o, e := boot.Tidy(v, host, now)
+			tidied := boot.Tidy
+			if _, listed := snap.Host(host); !listed {
+				tidied = boot.Delisted
+			}
+			o, e := tidied(v, host, now)
 			ops, events = append(ops, o...), append(events, e...)
 		}
 	}

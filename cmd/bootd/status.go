@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"bootd.internal/bootd/api"
+	"bootd.internal/bootd/install"
 	"bootd.internal/bootd/timeline"
 )
 
@@ -174,6 +175,11 @@ func drawStatus(s api.Status, colour bool) []byte {
 		}
 		fmt.Fprintf(&b, "! the inventory on disk is not served: %s\n", first)
 	}
+	for _, h := range s.Hosts {
+		if h.Attempt == install.Failed {
+			fmt.Fprintf(&b, "! %s: the installation failed: %s\n", h.Name, h.Why)
+		}
+	}
 	b.WriteByte('\n')
 	table(&b, "HOST\tPHASE\tFOR\tADDRESS\tARMED\tLAST EVENT", func(t io.Writer) {
 		for _, h := range s.Hosts {
@@ -183,8 +189,14 @@ func drawStatus(s api.Status, colour bool) []byte {
 			}
 			if !h.ArmedUntil.IsZero() {
 				armed = age(h.ArmedUntil.Sub(s.Now)) + " left"
+			} else if !h.Deadline.IsZero() { // no longer armed: the installer has its answers, and its callback is awaited
+				armed = "due in " + age(h.Deadline.Sub(s.Now))
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, h.Phase, or(since, "-"), or(h.Address, "-"), or(armed, "-"), lastEvent(h.Last))
+			phase := string(h.Phase)
+			if h.Stuck > 0 {
+				phase += ", stuck"
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", h.Name, phase, or(since, "-"), or(h.Address, "-"), or(armed, "-"), lastEvent(h.Last))
 		}
 	})
 	if s.Unlisted > 0 {

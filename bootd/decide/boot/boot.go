@@ -227,4 +227,16 @@ func Tidy(v store.View, host string, now time.Time) ([]store.Op, []timeline.Even
 	return t.Ops, events
 }
 
+// Delisted ends what is under way for a host that the inventory does not list any more: who lists it again, perhaps as
+// another machine, arms it again.
+func Delisted(v store.View, host string, now time.Time) ([]store.Op, []timeline.Event) {
+	ops, had := install.Cancel(v, host, "bootd: it is not in the inventory any more", now)
+	if !had {
+		return Tidy(v, host, now)
+	}
+	return ops, []timeline.Event{{
+		Time: now, Adapter: "daemon", Kind: timeline.Cancelled, Host: host, Detail: "it is not in the inventory any more",
+	}}
+}
+
 func sentence(format string, args ...any) string { return fmt.Sprintf(format, args...) }
