@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // Fatal matches console lines after which a machine goes no further by itself:
@@ -17,7 +18,7 @@ import (
 var Fatal = regexp.MustCompile(`^Prompt: |[Pp]ress enter to continue|Kernel panic|^iPXE> |No bootable device`)
 
 // escapes matches the cursor movements and colours that firmware prints.
-var escapes = regexp.MustCompile("\x1b(?:\\[[0-9;?=]*[a-zA-Z]|[()][A-Z0-9]|[=>])|[\x00-\x08\x0b-\x1a\x7f]")
+var escapes = regexp.MustCompile("\x1b(?:\\[[0-9;?=]*[a-zA-Z]|[()][A-Z0-9]|[=>])|[\x00-\x08\x0b\x0c\x0e-\x1a\x7f]")
 
 // maxConsole bounds what is kept in memory of one console; the file has all.
 const maxConsole = 1 << 20
@@ -97,7 +98,10 @@ func (c *console) end(err error) {
 
 // clean removes escapes and what a carriage return overwrites.
 func clean(line string) string {
-	line = escapes.ReplaceAllString(strings.TrimRight(line, "\r"), "")
+	line = strings.TrimRight(line, "\r")
+	if strings.ContainsFunc(line, unicode.IsControl) {
+		line = escapes.ReplaceAllString(line, "")
+	}
 	if i := strings.LastIndexByte(line, '\r'); i >= 0 {
 		line = line[i+1:]
 	}
