@@ -42,6 +42,8 @@ func commands() []command {
 		{"leases", "", "list the addresses that are in use", 0, 0, leasesCommand, ""},
 		{"discovered", "", "list the machines that asked and that nobody listed", 0, 0, discoveredCommand, discoveredText},
 		{"adopt", "MAC NAME", "list a machine: add it to the inventory", 2, 2, adoptCommand, adoptText},
+		{"passwd", "", "make the hash of a password", 0, 0, passwdCommand, passwdText},
+		{"doctor", "", "find what keeps machines from booting, and say what to do", 0, 0, doctorCommand, doctorText},
 		{"version", "", "print the version", 0, 0, versionCommand, ""},
 	}
 }
