@@ -59,7 +59,7 @@ func (s *Server) fetched(snap *site.Snapshot, f boot.Fetch, file string, now tim
 		return nil
 	}
 	var m who.Match
-	evidence := s.evidence(f.At)
+	evidence := s.evidence(snap, f.At)
 	s.cfg.Store.Read(func(v store.View) { m = who.Identify(snap, v, f.Network, evidence) })
 	e := timeline.Event{
 		Time: now, Adapter: "http", Kind: kind, Reason: o.Reason, Network: o.Network, MAC: m.Observed,

@@ -68,7 +68,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 		s.file(out, r, snap, f, now, &obs)
 		return
 	}
-	f.Evidence = s.evidence(at)
+	f.Evidence = s.evidence(snap, at)
 	ask(&f, r)
 	d, err := s.decide(r.Context(), snap, f, now)
 	obs.Outcome, obs.Events, obs.Err = d.Outcome, d.Events, err
@@ -104,13 +104,24 @@ func ask(f *boot.Fetch, r *http.Request) {
 	}
 }
 
-// evidence is what a connection says of its peer: the neighbour table's MAC, and what its address holds.
-func (s *Server) evidence(at site.Arrival) []who.Evidence {
-	var ev []who.Evidence
-	if m, ok := s.cfg.Neighbours.MAC(at.Index, at.Source); ok {
-		ev = who.Frame(m)
+// evidence is what a connection says of its peer: the neighbour table's MAC, and what its address holds. An address alone
+// counts only behind a router. On the link anybody can take any address: whose card the kernel does not know just now
+// (it stopped to answer solicitations, for one) is nobody, else it would be whoever owns the address.
+func (s *Server) evidence(snap *site.Snapshot, at site.Arrival) []who.Evidence {
+	m, ok := s.cfg.Neighbours.MAC(at.Index, at.Source)
+	switch {
+	case ok:
+		return append(who.Frame(m), who.Source(at.Source)...)
+	case onLink(snap, at):
+		return nil
 	}
-	return append(ev, who.Source(at.Source)...)
+	return who.Source(at.Source)
+}
+
+// onLink reports whether a peer is a neighbour: its address is link-local, or of the network on the link that it came in on.
+func onLink(snap *site.Snapshot, at site.Arrival) bool {
+	n, ok := snap.Serves(at)
+	return at.Source.IsLinkLocalUnicast() || ok && n.Contains(at.Source)
 }
 
 // decide lets decide/boot decide and makes the decision durable. A script that changes nothing needs no commit: a rack
@@ -156,7 +167,7 @@ func (s *Server) Virtual(ctx context.Context, at site.Arrival, name string) ([]b
 	if !ok {
 		return nil, false
 	}
-	f := boot.Fetch{At: at, Network: n, Path: boot.Path{Kind: boot.Script, Autoexec: true}, Evidence: s.evidence(at)}
+	f := boot.Fetch{At: at, Network: n, Path: boot.Path{Kind: boot.Script, Autoexec: true}, Evidence: s.evidence(snap, at)}
 	d, err := s.decide(ctx, snap, f, s.cfg.Now())
 	return d.Body, err == nil && len(d.Ops) == 0
 }

@@ -72,10 +72,14 @@ func (l *lab) Observe(o timeline.Observation) {
 	l.told <- struct{}{}
 }
 
-func (l *lab) MAC(int, netip.Addr) (ident.MAC, bool) {
+// MAC is the card of all who ask; without one it is each one's own, as its address has it.
+func (l *lab) MAC(_ int, a netip.Addr) (ident.MAC, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.mac, l.mac.Valid()
+	if !l.mac.Valid() {
+		return ident.MACFromEUI64(a)
+	}
+	return l.mac, true
 }
 
 // next waits for one observation.
