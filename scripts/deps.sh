@@ -24,7 +24,7 @@ die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 
 # sudo's PATH is not the user's: only the first of the two runs looks for go.
 [ "${1:-}" = as-root ] && shift || command -v go >/dev/null ||
-	die 'go is not in PATH: install Go 1.26 or newer (https://go.dev/dl), then run this again'
+	die 'go is not in PATH: install Go 1.26 or newer, then run this again'
 
 wanted=
 for set in "${@:-demo}"; do
