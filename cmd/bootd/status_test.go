@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"bootd.internal/bootd/api"
+	"bootd.internal/bootd/install"
 	"bootd.internal/bootd/timeline"
 )
 
@@ -30,6 +31,11 @@ func sample() api.Status {
 				ArmedUntil: noon.Add(2*time.Hour + 59*time.Minute), Last: timeline.Event{Seq: 7, Time: noon.Add(-time.Minute), Kind: timeline.InstallFailed},
 			},
 			{Name: "r1n02", Phase: timeline.PhaseUnseen},
+			{
+				Name: "r1n03", Phase: timeline.PhaseInstalling, Since: noon.Add(-50 * time.Minute), Stuck: 3000,
+				Attempt: install.Fetched, Deadline: noon.Add(5 * time.Hour),
+			},
+			{Name: "r1n04", Phase: timeline.PhaseLocalDisk, Attempt: install.Failed, Why: "no callback came after the answers were fetched"},
 		},
 	}
 }
@@ -41,16 +47,19 @@ rack2 on eth2 (down): no address
 ! ra on eth2: no carrier
 ! inventory.yaml:7:3: there is no interface eth2
 ! the inventory on disk is not served: inventory.yaml:3:1: broken (and 1 more fault: bootd check)
+! r1n04: the installation failed: no callback came after the answers were fetched
 
-HOST   PHASE   FOR    ADDRESS          ARMED       LAST EVENT
-r1n01  failed  3m12s  2001:db8:1::101  2h59m left  11:59:00 install-failed
-r1n02  unseen  -      -                -           -
+HOST   PHASE              FOR     ADDRESS          ARMED         LAST EVENT
+r1n01  failed             3m12s   2001:db8:1::101  2h59m left    11:59:00 install-failed
+r1n02  unseen             -       -                -             -
+r1n03  installing, stuck  50m00s  -                due in 5h00m  -
+r1n04  local-disk         -       -                -             -
 `
 	if d := cmp.Diff(want, string(drawStatus(sample(), false))); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 	coloured := string(drawStatus(sample(), true))
-	if !strings.Contains(coloured, "r1n01  \x1b[31mfailed\x1b[0m  3m12s") || !strings.Contains(coloured, "\x1b[31m! ra on eth2: no carrier\x1b[0m\n") {
+	if !strings.Contains(coloured, "r1n01  \x1b[31mfailed\x1b[0m             3m12s") || !strings.Contains(coloured, "\x1b[31m! ra on eth2: no carrier\x1b[0m\n") {
 		t.Errorf("colours:\n%q", coloured)
 	}
 	plain := strings.NewReplacer("\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[90m", "", "\x1b[0m", "").Replace(coloured)
