@@ -51,8 +51,9 @@ func TestMain(m *testing.M) {
 func (s script) run(t *testing.T) (string, int) {
 	t.Helper()
 	program := os.Getenv(programEnv)
+	rack := inventory(t)
 	cmd := exec.CommandContext(t.Context(), "./vbox-lab.sh", s.args...)
-	cmd.Env = append(os.Environ(), "VBOX_DIR="+s.dir, "SUDO=sudo", "VBOX_ISO=/media/bootd.iso")
+	cmd.Env = append(os.Environ(), "VBOX_DIR="+s.dir, "SUDO=sudo", "VBOX_ISO=/media/bootd.iso", "VBOX_INVENTORY="+rack)
 	cmd.Env = append(cmd.Env, s.env...)
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState == nil {
@@ -62,8 +63,33 @@ func (s script) run(t *testing.T) (string, int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.NewReplacer(program, "bin/bootd", s.dir, "build/vbox", here+"/", "", here, ".").Replace(string(out))
+	text := strings.NewReplacer(program, "bin/bootd", s.dir, "build/vbox", here+"/", "", here, ".",
+		filepath.Dir(rack)+"/", "").Replace(string(out))
 	return text, cmd.ProcessState.ExitCode()
+}
+
+// inventory is the lab's own, beside a boot loader of no content: the real ones
+// are there only after make ipxe.
+func inventory(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("inventory.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const files = "files: ../../build/ipxe"
+	if !strings.Contains(string(text), files) {
+		t.Fatalf("inventory.yaml says nothing of %q", files)
+	}
+	dir := t.TempDir()
+	for name, data := range map[string]string{
+		"inventory.yaml": strings.Replace(string(text), files, "files: .", 1),
+		"ipxe.efi":       "",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "inventory.yaml")
 }
 
 // TestDryRun compares what would be done on a machine where nothing was made yet.
