@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"bootd.internal/bootd/explain"
+	"bootd.internal/bootd/heard"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/timeline"
@@ -18,7 +19,7 @@ func (s *server) explain(w http.ResponseWriter, r *http.Request) error {
 	var err error
 	s.Store.Read(func(v store.View) {
 		report, err = explain.Explain(explain.Source{
-			Snapshot: s.Snapshot(), View: v, Now: s.Now(), Events: s.recent,
+			Snapshot: s.Snapshot(), View: v, Now: s.Now(), Events: s.recent, Outcomes: s.outcomes,
 		}, r.URL.Query().Get("q"))
 	})
 	if err != nil {
@@ -53,4 +54,12 @@ func (s *server) render(w http.ResponseWriter, r *http.Request) error {
 	}
 	reply(w, http.StatusOK, Rendered{Text: string(text), Notes: notes})
 	return nil
+}
+
+// outcomes are the last answers and silences of a card.
+func (s *server) outcomes(m ident.MAC) []heard.Outcome {
+	if s.Heard == nil {
+		return nil
+	}
+	return s.Heard.Outcomes(m)
 }

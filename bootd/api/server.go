@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bootd.internal/bootd/doctor"
 	"bootd.internal/bootd/heard"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/store"
@@ -59,7 +60,9 @@ type Config struct {
 	Render func(host, what string) (text []byte, notes []string, err error)
 	// Fit says what in its templates would keep a host from being installed, nil: nothing that is known.
 	Fit func(host string) error
-	Now func() time.Time
+	// Doctor looks for what keeps machines from booting.
+	Doctor func(context.Context) (doctor.Report, error)
+	Now    func() time.Time
 	// Rand makes the names of orders.
 	Rand io.Reader
 	Log  *slog.Logger
@@ -79,6 +82,7 @@ func New(cfg Config) http.Handler {
 		"GET /v1/events":     s.events,
 		"GET /v1/explain":    s.explain,
 		"GET /v1/leases":     s.leases,
+		"GET /v1/doctor":     s.doctor,
 		"GET /v1/discovered": s.discovered,
 		"GET /v1/render":     s.render,
 		"POST /v1/install":   s.install,

@@ -201,7 +201,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		return err
 	}
 	t := newHTTPTask("api", l, api.New(api.Config{
-		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Heard: d.heard, Observer: d.watch, Daemon: d,
+		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Heard: d.heard, Doctor: d.Doctor, Observer: d.watch, Daemon: d,
 		Render: func(host, what string) ([]byte, []string, error) {
 			snap := d.world.Snapshot()
 			return explain.Render(snap, d.templates(snap).Mask(), host, what)

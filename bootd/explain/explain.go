@@ -13,6 +13,7 @@ import (
 
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/decide/who"
+	"bootd.internal/bootd/heard"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/install"
 	"bootd.internal/bootd/inventory"
@@ -51,6 +52,8 @@ type Report struct {
 	Install   *Install  `json:"install,omitempty"`
 	Learned   []Learned `json:"learned,omitempty"`
 	Values    []Value   `json:"values,omitempty"`
+	// Outcomes are the last answers and silences of its cards, oldest first: of packets that were dropped, too.
+	Outcomes []heard.Outcome `json:"outcomes,omitempty"`
 	// Recent are the newest events, oldest first.
 	Recent []timeline.Event `json:"recent,omitempty"`
 }
@@ -106,6 +109,8 @@ type Source struct {
 	Snapshot *site.Snapshot
 	View     store.View
 	Events   func(host string, mac ident.MAC) []timeline.Event
+	// Outcomes are those of one card; nil: nobody was asked.
+	Outcomes func(ident.MAC) []heard.Outcome
 	Now      time.Time
 }
 
@@ -181,11 +186,7 @@ func (x explainer) match(ev []who.Evidence, what string) (*site.Host, *site.NIC,
 	m := who.Identify(x.Snapshot, x.View, nil, ev)
 	x.r.Rule, x.r.Reason = m.Rule.String(), m.Reason
 	if m.Host == nil {
-		x.r.Rule = ""
-		x.note("nobody listed %s: it gets no answer on a network with unknown: ignore", what)
-		if x.Events != nil {
-			x.r.Recent = x.Events("", m.Observed)
-		}
+		x.unlisted(m, ev, what)
 		return nil, nil, nil
 	}
 	return m.Host, m.NIC, nil
@@ -238,6 +239,7 @@ func (x explainer) about(h *site.Host, only *site.NIC) {
 	for _, nic := range h.NICs {
 		if only == nil || nic == only {
 			x.card(nic)
+			x.outcomes(nic.MAC)
 		}
 	}
 	x.booting(h, only)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"bootd.internal/bootd/inventory"
 	"bootd.internal/bootd/site"
 )
 
@@ -25,7 +26,7 @@ func values(file string, h *site.Host) []Value {
 		o := h.Origins[k]
 		v := Value{Key: k, Value: text, From: o.From}
 		if o.Pos.Line > 0 {
-			v.Place = fmt.Sprintf("%s:%d:%d", file, o.Pos.Line, o.Pos.Col)
+			v.Place = linePlace(file, o.Pos)
 		}
 		out = append(out, v)
 	}
@@ -67,4 +68,8 @@ func valueOf(h *site.Host, key string) (string, bool) {
 		"loader": h.Loader, "serial": h.Serial,
 	}[key]
 	return text, ok
+}
+
+func linePlace(file string, at inventory.Pos) string {
+	return fmt.Sprintf("%s:%d:%d", file, at.Line, at.Col)
 }

@@ -39,19 +39,38 @@ func DefaultRoute() (bool, error) {
 	return defaultRoute(h)
 }
 
+// DefaultRouteLinks gives the interface numbers of the IPv6 default routes in the main table.
+func DefaultRouteLinks() (map[int]bool, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("opening netlink: %w", err)
+	}
+	defer h.Close()
+	return defaultRoutes(h)
+}
+
 func defaultRoute(h *netlink.Handle) (bool, error) {
+	links, err := defaultRoutes(h)
+	return len(links) > 0, err
+}
+
+func defaultRoutes(h *netlink.Handle) (map[int]bool, error) {
 	filter := &netlink.Route{Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNICAST}
 	routes, err := h.RouteListFiltered(netlink.FAMILY_V6, filter, netlink.RT_FILTER_TABLE|netlink.RT_FILTER_TYPE)
 	if err != nil {
-		return false, fmt.Errorf("listing routes: %w", err)
+		return nil, fmt.Errorf("listing routes: %w", err)
 	}
+	links := map[int]bool{}
 	for _, r := range routes {
-		if r.Dst == nil {
-			return true, nil
+		if r.Dst != nil {
+			if ones, bits := r.Dst.Mask.Size(); ones != 0 || bits != 128 {
+				continue
+			}
 		}
-		if ones, bits := r.Dst.Mask.Size(); ones == 0 && bits == 128 {
-			return true, nil
+		links[r.LinkIndex] = true
+		for _, hop := range r.MultiPath {
+			links[hop.LinkIndex] = true
 		}
 	}
-	return false, nil
+	return links, nil
 }

@@ -148,6 +148,11 @@ func writeExplanation(w io.Writer, r explain.Report) {
 			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", x.Key, or(x.Value, `""`), x.From, x.Place)
 		}
 	})
+	section(w, "last packets", len(r.Outcomes), func(t io.Writer) {
+		for _, o := range r.Outcomes {
+			fmt.Fprintf(t, "  %s\t%s %s\t%s\t%s\n", o.Time.Local().Format(time.TimeOnly), o.Adapter, o.Message, o.Reason, or(o.Rule, "-"))
+		}
+	})
 	section(w, "last events", len(r.Recent), func(t io.Writer) {
 		for _, e := range r.Recent {
 			fmt.Fprintf(t, "  %s\n", eventLine(e))

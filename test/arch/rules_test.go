@@ -65,6 +65,7 @@ var rules = map[string]rule{
 	"bootd/timeline":         {[]string{"bootd/ident", "bootd/reason"}, "history is for people: nothing may depend on what it says"},
 	"bootd/timeline/history": {[]string{"bootd/timeline"}, "keeps events, knows nothing of what they mean to a decision"},
 	"bootd/heard":            {[]string{"bootd/ident", "bootd/reason", "bootd/timeline"}, "remembers what adapters observed, for people"},
+	"bootd/doctor":           {[]string{"bootd/heard", "bootd/netif", "bootd/site", "bootd/timeline"}, "looks at everything, decides nothing"},
 	"bootd/decide/who": {
 		[]string{"bootd/ident", "bootd/reason", "bootd/site", "bootd/store", "bootd/lease"}, "identity asks snapshot and store",
 	},
