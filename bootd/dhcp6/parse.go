@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
+	"github.com/insomniacslk/dhcp/iana"
 
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/ident"
@@ -60,22 +61,31 @@ func parse(b []byte) (packet, reason.Reason) {
 	if r := s.message(b[lenHeader:]); r != reason.None {
 		return p, r
 	}
-	m := dhcpv6.MessageOptions{Options: make(dhcpv6.Options, 0, usualOptions)}
-	if err := m.FromBytesWithParser(b[lenHeader:], lenient); err != nil {
+	options := make(dhcpv6.Options, 0, usualOptions)
+	if err := options.FromBytesWithParser(b[lenHeader:], lenient); err != nil {
 		return p, reason.Malformed
 	}
-	p.read(m)
+	p.read(options)
 	return p, reason.None
 }
 
-// dropped stands for an option that is not read. A parser must return one for each: nil makes the library's accessors
-// panic, and so does OptionGeneric under a code of which they expect a type.
+// dropped stands for an option that is not read: a parser must return one for each.
 type dropped struct{}
 
 func (dropped) Code() dhcpv6.OptionCode { return 0 }
 func (dropped) ToBytes() []byte         { return nil }
 func (dropped) String() string          { return "dropped" }
 func (dropped) FromBytes([]byte) error  { return nil }
+
+// requested and architectures are the library's types of options 6 and 61, which it does not export: asked through its
+// accessors, it goes through all options once more and copies.
+type (
+	requested     struct{ dhcpv6.OptionCodes }
+	architectures struct{ iana.Archs }
+)
+
+func (*requested) Code() dhcpv6.OptionCode     { return dhcpv6.OptionORO }
+func (*architectures) Code() dhcpv6.OptionCode { return dhcpv6.OptionClientArchType }
 
 // lenient reads one option of a message that scan let through. It never fails: an option that the library refuses is
 // read by its octets or dropped.
@@ -93,9 +103,13 @@ func lenient(code dhcpv6.OptionCode, data []byte) (dhcpv6.Option, error) {
 	case dhcpv6.OptionORO:
 		codes := make(dhcpv6.OptionCodes, 0, min(len(data)/2, maxCodes))
 		_ = codes.FromBytes(data[:min(len(data), 2*maxCodes)&^1]) // whole codes only: nothing is left to refuse
-		return dhcpv6.OptRequestedOption(codes...), nil
+		return &requested{codes}, nil
 	case dhcpv6.OptionClientArchType:
-		return orDropped(code, data[:len(data)&^1]), nil
+		o := &architectures{}
+		if o.FromBytes(data[:len(data)&^1]) != nil {
+			return dropped{}, nil
+		}
+		return o, nil
 	case dhcpv6.OptionUserClass:
 		return userClasses(data), nil
 	case dhcpv6.OptionVendorClass:
@@ -118,19 +132,13 @@ func members(data []byte) dhcpv6.Options {
 func member(code dhcpv6.OptionCode, data []byte) (dhcpv6.Option, error) {
 	switch code {
 	case dhcpv6.OptionIAAddr:
-		return orDropped(code, data[:lenIAAddr]), nil
+		o := &dhcpv6.OptIAAddress{Options: dhcpv6.AddressOptions{Options: dhcpv6.Options{}}} // or room for ten is made
+		return o, o.FromBytes(data[:lenIAAddr])
 	case dhcpv6.OptionIAPrefix:
-		return orDropped(code, data[:lenIAPrefix]), nil
+		o := &dhcpv6.OptIAPrefix{Options: dhcpv6.PrefixOptions{Options: dhcpv6.Options{}}}
+		return o, o.FromBytes(data[:lenIAPrefix])
 	}
 	return dropped{}, nil
-}
-
-func orDropped(code dhcpv6.OptionCode, data []byte) dhcpv6.Option {
-	o, err := dhcpv6.ParseOption(code, data)
-	if err != nil {
-		return dropped{}
-	}
-	return o
 }
 
 // userClasses reads option 15: entries with a length each (RFC 8415 section 21.15). Where the lengths do not add up, the
@@ -159,9 +167,9 @@ func vendorClass(data []byte) dhcpv6.Option {
 }
 
 // read takes what the decision looks at.
-func (p *packet) read(m dhcpv6.MessageOptions) {
+func (p *packet) read(options dhcpv6.Options) {
 	q := &p.req
-	for _, o := range m.Options {
+	for _, o := range options {
 		switch o := o.(type) {
 		case *dhcpv6.OptionGeneric:
 			switch o.OptionCode {
@@ -184,17 +192,18 @@ func (p *packet) read(m dhcpv6.MessageOptions) {
 			if q.Vendor == "" {
 				q.Vendor = string(o.Data[0])
 			}
+		case *requested: // once by the letter; some send several
+			q.ORO = slices.Grow(q.ORO, min(len(o.OptionCodes), maxCodes-len(q.ORO)))
+			for _, c := range o.OptionCodes {
+				if len(q.ORO) < maxCodes && !slices.Contains(q.ORO, uint16(c)) {
+					q.ORO = append(q.ORO, uint16(c))
+				}
+			}
+		case *architectures:
+			for _, a := range o.Archs {
+				q.Arch = append(q.Arch, uint16(a))
+			}
 		}
-	}
-	requested := m.RequestedOptions()
-	q.ORO = slices.Grow(q.ORO, min(len(requested), maxCodes))
-	for _, c := range requested { // all of them: one ORO by the letter, but some send several
-		if len(q.ORO) < maxCodes && !slices.Contains(q.ORO, uint16(c)) {
-			q.ORO = append(q.ORO, uint16(c))
-		}
-	}
-	for _, a := range m.ArchTypes() {
-		q.Arch = append(q.Arch, uint16(a))
 	}
 }
 
