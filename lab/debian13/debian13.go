@@ -36,7 +36,7 @@ const (
 	images = "debian-installer-13-netboot-amd64"
 	inside = "usr/lib/debian-installer/images/13/amd64/text/debian-installer/amd64"
 	// recipe goes into the names of cached files: another recipe, other files.
-	recipe = "1"
+	recipe = "2"
 )
 
 // Prepare makes the assets from a mirror (the URL of the directory that holds dists and pool), or finds them in the

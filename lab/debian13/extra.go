@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"bootd.internal/lab/cpio"
@@ -113,41 +114,32 @@ func write(path string, text []byte, mode os.FileMode) error {
 }
 
 // modules puts the wanted modules that the first initial file system lacks, and an index of both together, into out.
+// It works inside the root kmod, with two trees: whole, all modules there are, and both, those that the installer will
+// have.
 func modules(ctx context.Context, first *initrd, source, kmod, out string) error {
 	dir := filepath.Join("usr/lib/modules", first.kernel)
-	from := filepath.Join(source, dir)
-	// depmod over everything tells what depends on what.
-	whole := filepath.Join(kmod, "whole")
-	if err := os.MkdirAll(filepath.Join(whole, "usr/lib/modules"), 0o755); err != nil {
+	whole, both := filepath.Join(kmod, "whole"), filepath.Join(kmod, "both")
+	for _, tree := range []string{whole, both} {
+		if err := os.MkdirAll(filepath.Join(tree, "usr/lib/modules"), 0o755); err != nil {
+			return err
+		}
+		if err := os.Symlink("usr/lib", filepath.Join(tree, "lib")); err != nil { // where depmod looks
+			return err
+		}
+	}
+	if err := os.Rename(filepath.Join(source, dir), filepath.Join(whole, dir)); err != nil {
 		return err
 	}
-	if err := os.Symlink("usr/lib", filepath.Join(whole, "lib")); err != nil {
-		return err
-	}
-	if err := os.Rename(from, filepath.Join(whole, dir)); err != nil {
-		return err
-	}
-	from = filepath.Join(whole, dir)
 	if err := mirror.RunIn(ctx, kmod, "/usr/sbin/depmod", "-b", "/whole", first.kernel); err != nil {
 		return err
 	}
-	index, err := os.ReadFile(filepath.Join(from, "modules.dep"))
+	index, err := os.ReadFile(filepath.Join(whole, dir, "modules.dep"))
 	if err != nil {
 		return err
 	}
 	have := map[string]bool{}
 	for _, e := range first.files {
 		have[e.Name] = true
-	}
-	// Both together, for the index.
-	both := filepath.Join(kmod, "both")
-	if err := os.MkdirAll(both, 0o755); err != nil {
-		return err
-	}
-	if err := os.Symlink("usr/lib", filepath.Join(both, "lib")); err != nil {
-		return err
-	}
-	for _, e := range first.files {
 		if e.Mode&cpio.Regular == cpio.Regular && strings.HasPrefix(e.Name, dir+"/") {
 			if err := write(filepath.Join(both, e.Name), e.Body, 0o644); err != nil {
 				return err
@@ -155,24 +147,14 @@ func modules(ctx context.Context, first *initrd, source, kmod, out string) error
 		}
 	}
 	for _, file := range closure(string(index)) {
-		name := filepath.Join(dir, file)
-		if have[name] {
-			continue
-		}
-		body, err := os.ReadFile(filepath.Join(from, file))
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(write(filepath.Join(out, name), body, 0o644), write(filepath.Join(both, name), body, 0o644)); err != nil {
-			return err
+		if name := filepath.Join(dir, file); !have[name] {
+			if err := copyInto(name, whole, both, out); err != nil {
+				return err
+			}
 		}
 	}
 	for _, name := range []string{"modules.order", "modules.builtin", "modules.builtin.modinfo"} {
-		body, err := os.ReadFile(filepath.Join(from, name))
-		if err != nil {
-			return err
-		}
-		if err := write(filepath.Join(both, dir, name), body, 0o644); err != nil {
+		if err := copyInto(filepath.Join(dir, name), whole, both); err != nil {
 			return err
 		}
 	}
@@ -181,11 +163,21 @@ func modules(ctx context.Context, first *initrd, source, kmod, out string) error
 	}
 	indexes, _ := filepath.Glob(filepath.Join(both, dir, "modules.*"))
 	for _, path := range indexes {
-		body, err := os.ReadFile(path)
-		if err != nil {
+		if err := copyInto(filepath.Join(dir, filepath.Base(path)), both, out); err != nil {
 			return err
 		}
-		if err := write(filepath.Join(out, dir, filepath.Base(path)), body, 0o644); err != nil {
+	}
+	return nil
+}
+
+// copyInto copies a file of one tree into others.
+func copyInto(name, from string, to ...string) error {
+	body, err := os.ReadFile(filepath.Join(from, name))
+	if err != nil {
+		return err
+	}
+	for _, tree := range to {
+		if err := write(filepath.Join(tree, name), body, 0o644); err != nil {
 			return err
 		}
 	}
@@ -200,7 +192,7 @@ func closure(index string) []string {
 	for line := range strings.Lines(index) {
 		file, depends, ok := strings.Cut(strings.TrimSpace(line), ":")
 		name, _, _ := strings.Cut(filepath.Base(file), ".ko")
-		if !ok || !isWanted(name) {
+		if !ok || !slices.Contains(wantedModules[:], name) {
 			continue
 		}
 		for _, f := range append(strings.Fields(depends), file) {
@@ -211,15 +203,6 @@ func closure(index string) []string {
 		}
 	}
 	return files
-}
-
-func isWanted(name string) bool {
-	for _, w := range wantedModules {
-		if w == name {
-			return true
-		}
-	}
-	return false
 }
 
 // programs puts ext4's tools and their libraries into out.

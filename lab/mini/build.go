@@ -118,7 +118,7 @@ func (b build) initrd(ctx context.Context) error {
 	for _, s := range []struct {
 		name, to string
 		mode     uint32
-	}{{"init.sh", "init", 0o755}, {"installer.sh", "installer.sh", 0o755}, {"network.sh", "network.sh", 0o644}, {"disk.sh", "bin/debconf-set-selections", 0o755}} {
+	}{{"init.sh", "init", 0o755}, {"installer.sh", "installer.sh", 0o755}, {"network.sh", "network.sh", 0o644}} {
 		e, err := source(s.name, s.to, s.mode)
 		if err != nil {
 			return err

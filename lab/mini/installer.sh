@@ -11,6 +11,7 @@ for name in lib guard; do
 	sed -n "/^#= $name\$/,/^#=\$/s/^#|//p" /tmp/bootd/answers >/tmp/bootd/$name
 done
 . /tmp/bootd/lib
+. /tmp/bootd/guard
 . /tmp/bootd/answers
 
 # die_at STAGE: where a test wants an installation that is never heard of again.
@@ -24,8 +25,10 @@ die_at() {
 
 say "installing $host"
 progress answers
-sh /tmp/bootd/guard
-disk=$(cat /tmp/bootd/disk) && [ -b "$disk" ] || stop "the guard gave no disk"
+guard
+disk=$DEV/$disk
+say "installing on $disk"
+progress partman
 die_at disk
 
 # A DOS label serves both firmwares: an EFI system partition, and room before it for GRUB of the BIOS kind. The disk's

@@ -44,7 +44,7 @@ const (
 //go:embed templates
 var templates embed.FS
 
-//go:embed init.sh network.sh installer.sh installed.sh disk.sh grub.cfg
+//go:embed init.sh network.sh installer.sh installed.sh grub.cfg
 var sources embed.FS
 
 // Assets are files in the cache, to be served below mini/.

@@ -137,10 +137,10 @@ func (l *life) install() {
 
 // fromDisk switches the machine on and follows it to its disk: the network first, which says "your disk", and then the
 // installed system. first: it is that system's first boot, which it reports.
-func (l *life) fromDisk(first bool) {
+func (l *life) fromDisk(want reason.Reason, first bool) {
 	l.t.Helper()
 	l.powerOn()
-	l.script(2*time.Minute, reason.LocalDisk)
+	l.script(2*time.Minute, want)
 	waitConsole(l.t, l.vm, 2*time.Minute, regexp.MustCompile("^mini: "+l.machine.Name+" "+mini.Running))
 	if first {
 		l.event(10*time.Second, timeline.FirstBoot)
@@ -251,8 +251,8 @@ func TestLife(t *testing.T) {
 	l.event(2*time.Minute, timeline.Installed)
 	l.off(30 * time.Second)
 
-	l.fromDisk(true)
-	l.fromDisk(false)
+	l.fromDisk(reason.LocalDisk, true)
+	l.fromDisk(reason.LocalDisk, false)
 
 	if out, err := r.Daemon.Run(labtest.Context(t, 10*time.Second), "install", "--yes", "r1n01"); err == nil || !strings.Contains(err.Error(), "--reinstall") {
 		t.Fatalf("arming an installed host: %v %s, want a refusal that names --reinstall", err, out)
@@ -260,10 +260,28 @@ func TestLife(t *testing.T) {
 	l.arm("--reinstall")
 	l.powerOn()
 	l.install()
-	l.fromDisk(true)
+	l.fromDisk(reason.LocalDisk, true)
 }
 
-// TestLifeUEFI is the same with UEFI on one NVRAM, whose boot order is nobody's but the installer's: it booted from the
+// TestLifeLost loses the callback of an installation that was complete: whatever bootd believes of it, the machine is not
+// installed once more. Its disk boots, and reports.
+func TestLifeLost(t *testing.T) {
+	trusted(t)
+	r := labtest.NewRack(t, labtest.RackConfig{
+		Inventory: strings.Replace(miniInventory, `address: "::101"`, `address: "::101", vars: {die: finish}`, 1), Files: miniFiles(t),
+	})
+	l := &life{t: t, rack: r, machine: biosMachine(t, r)}
+	l.machine.Disk = blank(t, r.Path("disk.img"), 256<<20)
+	l.arm()
+	l.powerOn()
+	l.script(time.Minute, reason.Install)
+	l.event(time.Minute, timeline.AnswersServed)
+	waitConsole(t, l.vm, 2*time.Minute, regexp.MustCompile("^"+mini.Dead+" finish"))
+	l.off(30 * time.Second)
+	l.fromDisk(reason.AlreadyFetched, true)
+}
+
+// TestLifeUEFI is TestLife with UEFI on one NVRAM, whose boot order is nobody's but the installer's: it booted from the
 // network, and after the installation the network is still first and the new disk entry behind it.
 func TestLifeUEFI(t *testing.T) {
 	trusted(t)
@@ -282,11 +300,11 @@ func TestLifeUEFI(t *testing.T) {
 	if d := cmp.Diff([]string{"network", "mini"}, got); d != "" {
 		t.Errorf("the first two boot entries (-want +got):\n%s", d)
 	}
-	l.fromDisk(true)
+	l.fromDisk(reason.LocalDisk, true)
 	l.arm("--reinstall")
 	l.powerOn()
 	l.install()
-	l.fromDisk(true)
+	l.fromDisk(reason.LocalDisk, true)
 }
 
 // entry tells what a boot entry that efibootmgr printed is.

@@ -10,5 +10,5 @@ console={{if .Console}}{{shell .Console}}{{else}}ttyS0,115200n8{{end}}
 die={{.Var "die" "" | shell}}
 
 {{include "preseed/lib.sh" . | script "lib"}}
-{{include "preseed/guard.sh" . | script "guard"}}
+{{include "guard/disk.sh" . | script "guard"}}
 {{- /**/}}
