@@ -46,7 +46,7 @@ func valueOf(h *site.Host, key string) (string, bool) {
 		}
 		return h.Profile.Name, true
 	case "disk":
-		return fmt.Sprintf("%+v", h.Disk), h.HasDisk
+		return h.Disk.String(), h.HasDisk
 	case "users":
 		names := make([]string, len(h.Users))
 		for i, u := range h.Users {

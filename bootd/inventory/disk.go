@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -30,6 +31,46 @@ func (p *parser) disk(v value) (Disk, bool) {
 		p.bad(v, "min_size is more than max_size: no disk fits")
 	}
 	return d, len(p.faults) == before
+}
+
+// String writes the choice as an inventory has it.
+func (d Disk) String() string {
+	var out []string
+	for _, f := range []struct{ key, text string }{
+		{"serial", d.Serial}, {"by_id", d.ByID}, {"model", d.Model}, {"min_size", sizeText(d.MinSize)}, {"max_size", sizeText(d.MaxSize)},
+	} {
+		if f.text != "" {
+			out = append(out, f.key+": "+f.text)
+		}
+	}
+	if d.Wipe {
+		out = append(out, "wipe: true")
+	}
+	return "{" + strings.Join(out, ", ") + "}"
+}
+
+// sizeText writes a size in the largest unit that needs no fraction, "" for 0.
+func sizeText(n uint64) string {
+	if n == 0 {
+		return ""
+	}
+	best := strconv.FormatUint(n, 10)
+	for _, system := range []struct {
+		base   uint64
+		suffix string
+	}{{1000, ""}, {1024, "iB"}} {
+		rest := n
+		for _, unit := range "KMGTP" {
+			if rest%system.base != 0 {
+				break
+			}
+			rest /= system.base
+			if text := strconv.FormatUint(rest, 10) + string(unit) + system.suffix; len(text) < len(best) {
+				best = text
+			}
+		}
+	}
+	return best
 }
 
 // diskName reads a serial number or model. Both end up in an installer's shell script, which compares them: characters that

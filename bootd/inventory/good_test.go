@@ -220,6 +220,21 @@ func TestSize(t *testing.T) {
 	}
 }
 
+func TestDiskString(t *testing.T) {
+	for want, d := range map[string]Disk{
+		"{}":                                {},
+		"{serial: S6P1, wipe: true}":        {Serial: "S6P1", Wipe: true},
+		"{by_id: nvme-A, model: B 1}":       {ByID: "nvme-A", Model: "B 1"},
+		"{min_size: 400G, max_size: 1920G}": {MinSize: 400_000_000_000, MaxSize: 1_920_000_000_000},
+		"{min_size: 512GiB, max_size: 1P}":  {MinSize: 512 << 30, MaxSize: 1_000_000_000_000_000},
+		"{min_size: 1001}":                  {MinSize: 1001},
+	} {
+		if got := d.String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 // Rack writes an inventory of n hosts in the long form, for figures.
 func rack(n int) []byte {
 	var b strings.Builder

@@ -79,11 +79,16 @@ func (c command) call(ctx context.Context, a app, args []string) error {
 	}
 	switch {
 	case len(positional) < c.least:
-		return usageError{"something is missing"}
+		return usageError{missing(c.args, len(positional))}
 	case c.most >= 0 && len(positional) > c.most:
 		return usageError{fmt.Sprintf("%q is one argument too many", positional[c.most])}
 	}
 	return run(ctx, positional)
+}
+
+// missing names the argument that is not there, of those that the usage lists.
+func missing(args string, given int) string {
+	return strings.TrimSuffix(strings.Fields(args)[given], "...") + " is missing"
 }
 
 func (c command) flags(a app) (*flag.FlagSet, func(context.Context, []string) error) {

@@ -76,8 +76,10 @@ func (a app) confirm(hosts []api.Candidate) (typed []string, err error) {
 	if len(hosts) > 1 {
 		want, ask = strconv.Itoa(len(hosts)), fmt.Sprintf("install these %d hosts? Type their number: ", len(hosts))
 	}
-	if err := a.ask(in, ask, want); err != nil {
-		return nil, err
+	if len(hosts) != 1 || !hosts[0].Protected { // one that is protected is asked for once, below
+		if err := a.ask(in, ask, want); err != nil {
+			return nil, err
+		}
 	}
 	for _, h := range hosts {
 		if h.Protected {

@@ -114,6 +114,8 @@ func TestConfirm(t *testing.T) {
 		{"one", "yes\n", one, nil, nil},
 		{"one, no", "no\n", one, nil, errNotConfirmed},
 		{"one, silence", "", one, nil, errNotConfirmed},
+		{"one that is protected", "bare\n", three[2:], []string{"bare"}, nil},
+		{"one that is protected, yes is not enough", "yes\n", three[2:], nil, errNotConfirmed},
 		{"three, yes is not enough", "yes\n", three, nil, errNotConfirmed},
 		{"three, and the protected one", "3\nbare\n", three, []string{"bare"}, nil},
 		{"three, the protected one misspelt", "3\nbear\n", three, nil, errNotConfirmed},
