@@ -99,7 +99,7 @@ func (a *answers) line(n int, one string) {
 		a.bad(n, "%q is no question: it has no /", shorten(question))
 	}
 	if !slices.Contains(types, kind) {
-		a.bad(n, "%q is no type of debconf (%s)%s", shorten(kind), strings.Join(types[:6], ", "), shifted(kind))
+		a.bad(n, "%s: %s", shorten(question), noType(kind))
 		return
 	}
 	if kind == "boolean" && text != "true" && text != "false" {
@@ -112,12 +112,17 @@ func (a *answers) line(n int, one string) {
 	a.value(n, question, text)
 }
 
-// shifted: the type was left out, and a value stands in its place. A value is not repeated.
-func shifted(kind string) string {
+// noType says what is wrong with a type. Where one was left out, a value stands in its place: it is not repeated.
+func noType(kind string) string {
 	if kind == "true" || kind == "false" {
-		return ": the type boolean is missing before it"
+		return "the type boolean is missing before " + kind
 	}
-	return ""
+	for _, t := range types {
+		if near(kind, t) {
+			return fmt.Sprintf("%q is no type of debconf, did you mean %s?", kind, t)
+		}
+	}
+	return "no type of debconf stands between the question and its value (" + strings.Join(types[:6], ", ") + ")"
 }
 
 // value looks at values that installers choke on.

@@ -108,13 +108,16 @@ func (s *Set) execute(t *template.Template, data any, take func([]byte)) error {
 	}
 	defer s.buffers.Put(out)
 	out.buf.Reset()
+	out.steps = 0
 	out.most = MaxSize
 	if s.marks {
 		out.most *= 8 // each line carries its place
 	}
 	if err := t.Execute(out, data); err != nil {
-		if errors.Is(err, errTooLong) {
-			return &Error{Template: t.Name(), Msg: errTooLong.Error(), Err: err}
+		for _, bound := range []error{errTooLong, errForever} {
+			if errors.Is(err, bound) {
+				return &Error{Template: t.Name(), Msg: bound.Error(), Err: err}
+			}
 		}
 		return err
 	}
@@ -122,15 +125,24 @@ func (s *Set) execute(t *template.Template, data any, take func([]byte)) error {
 	return nil
 }
 
-var errTooLong = errors.New("renders to more than 1 MiB")
+var (
+	errTooLong = errors.New("renders to more than 1 MiB")
+	errForever = errors.New("goes on for ever: a range or a template has no end")
+)
+
+// maxSteps bounds the texts and values that one rendering writes, empty ones too; a preseed has some thousand.
+const maxSteps = 1 << 20
 
 // limited stops a template that goes on for ever.
 type limited struct {
-	buf  bytes.Buffer
-	most int
+	buf         bytes.Buffer
+	most, steps int
 }
 
 func (l *limited) Write(p []byte) (int, error) {
+	if l.steps++; l.steps > maxSteps {
+		return 0, errForever
+	}
 	if l.buf.Len()+len(p) > l.most {
 		return 0, errTooLong
 	}
@@ -185,6 +197,7 @@ func (s *Set) parse(name string, path []string) (*template.Template, error) {
 			added = true
 		}
 		if !added {
+			count(root)
 			if s.marks {
 				mark(root)
 			}

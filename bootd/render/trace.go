@@ -88,7 +88,7 @@ func trimLast(root *parse.ListNode) {
 	if !ok {
 		return
 	}
-	if i := bytes.LastIndexByte(n.Text, markBegin); i > 0 && n.Text[i-1] == '\n' {
+	if i := bytes.LastIndexByte(n.Text, markBegin); i > 0 && n.Text[i-1] == '\n' && bytes.IndexByte(n.Text[i:], markEnd) == len(n.Text)-i-1 {
 		n.Text = n.Text[:i]
 	}
 }
@@ -96,7 +96,7 @@ func trimLast(root *parse.ListNode) {
 func markText(tree *parse.Tree, n *parse.TextNode) {
 	where, _ := tree.ErrorContext(n)
 	file, line := place(where)
-	if file == "" || bytes.IndexByte(n.Text, markBegin) >= 0 {
+	if len(n.Text) == 0 || file == "" || bytes.IndexByte(n.Text, markBegin) >= 0 {
 		return
 	}
 	var b bytes.Buffer
@@ -116,18 +116,18 @@ func markText(tree *parse.Tree, n *parse.TextNode) {
 	n.Text = b.Bytes()
 }
 
-// readMarks finds the place of each line: the last mark before its first character, else the last one before it.
+// readMarks finds the place of each line: the last of the first marks in a row, else the last one before it.
 func readMarks(b []byte) []Place {
 	var out []Place
 	var last Place
 	for line := range bytes.Lines(b) {
 		var at Place
-		for first := true; len(line) > 0; {
+		for run := true; len(line) > 0; {
 			i := bytes.IndexByte(line, markBegin)
 			if i < 0 {
 				break
 			}
-			first = first && i == 0
+			run = run && (i == 0 || at.Line == 0)
 			end := bytes.IndexByte(line, markEnd)
 			if end < i {
 				return nil // a mark was cut or doubled by a function
@@ -138,7 +138,7 @@ func readMarks(b []byte) []Place {
 				return nil
 			}
 			last = Place{string(line[i+1 : colon]), n}
-			if first || at.Line == 0 {
+			if run {
 				at = last
 			}
 			line = line[end+1:]
