@@ -82,17 +82,17 @@ func TestDebian13(t *testing.T) {
 	l.arm()
 	l.powerOn()
 	l.script(3*time.Minute, reason.Install)
-	l.event(5*time.Minute, timeline.AnswersServed)
+	l.event(15*time.Minute, timeline.AnswersServed)
 	for _, stage := range []string{"answers", "partman", "base", "packages", "finish"} {
-		l.stage(20*time.Minute, stage)
+		l.stage(30*time.Minute, stage)
 	}
-	l.event(2*time.Minute, timeline.Installed)
-	l.off(2 * time.Minute)
+	l.event(5*time.Minute, timeline.Installed)
+	l.off(5 * time.Minute)
 
 	l.powerOn()
 	l.script(3*time.Minute, reason.LocalDisk)
 	l.event(10*time.Minute, timeline.FirstBoot)
-	waitConsole(t, l.vm, 2*time.Minute, regexp.MustCompile("^r1n01 login:"))
+	waitConsole(t, l.vm, 5*time.Minute, regexp.MustCompile("^r1n01 login:"))
 	t.Logf("login %.1f s after power-on", time.Since(l.vm.Started).Seconds())
 	l.cut()
 }
