@@ -95,8 +95,12 @@ func decrypt(name, identity string) ([]byte, error) {
 		return nil, fmt.Errorf("reading: %w", why(err))
 	}
 	plain, err := age.Decrypt(dearmour(sealed), ids...)
-	if err != nil {
-		return nil, fmt.Errorf("decrypting %s: %w", name, err)
+	var other *age.NoIdentityMatchError
+	switch {
+	case errors.As(err, &other):
+		return nil, fmt.Errorf("%s is not encrypted for the key in %s", name, identity)
+	case err != nil: // the cause quotes the file, which may be the secret itself
+		return nil, fmt.Errorf("%s is no file that age encrypted, or is damaged", name)
 	}
 	text, err := io.ReadAll(io.LimitReader(plain, maxSecret+1))
 	if err != nil {
