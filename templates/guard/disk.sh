@@ -11,8 +11,8 @@ trimmed() { tr -d '\000' | sed 's/^[[:space:]]*//; s/[[:space:]]*$//'; }
 # file PATH: the text of a file of the kernel, nothing where there is none.
 file() { if [ -r "$1" ]; then trimmed <"$1"; echo; fi; }
 
-# property DISK NAME: what udev knows.
-property() { udevadm info --query=property --name="$DEV/$1" 2>/dev/null | sed -n "s/^$2=//p"; }
+# property NAME|NAME...: what udev knows of the disk that is looked at.
+property() { printf '%s\n' "$udev" | sed -n -E "s/^($1)=//p"; }
 
 # among TEXT: is it one of the lines of standard input?
 among() {
@@ -29,22 +29,20 @@ serials() {
 		dd if="$SYS/block/$1/device/vpd_pg80" bs=4 skip=1 2>/dev/null | trimmed
 		echo
 	fi
-	property "$1" ID_SERIAL_SHORT
-	property "$1" ID_SERIAL
-	property "$1" ID_SCSI_SERIAL
+	property 'ID_SERIAL_SHORT|ID_SERIAL|ID_SCSI_SERIAL'
 }
 
 models() {
 	file "$SYS/block/$1/device/model"
-	property "$1" ID_MODEL
+	property ID_MODEL
 }
 
 octets() { echo $(($(cat "$SYS/block/$1/size") * 512)); }
 
-# wanted DISK: does everything that the inventory says of the disk hold?
+# wanted DISK SERIALS MODELS: does everything that the inventory says of the disk hold?
 wanted() {
-	if [ -n "$serial" ]; then serials "$1" | among "$serial" || return 1; fi
-	if [ -n "$model" ]; then models "$1" | among "$model" || return 1; fi
+	if [ -n "$serial" ]; then printf '%s\n' "$2" | among "$serial" || return 1; fi
+	if [ -n "$model" ]; then printf '%s\n' "$3" | among "$model" || return 1; fi
 	if [ -n "$byid" ]; then
 		[ -e "$DEV/disk/by-id/$byid" ] || return 1
 		[ "$(readlink -f "$DEV/disk/by-id/$byid")" = "$(readlink -f "$DEV/$1")" ] || return 1
@@ -122,11 +120,14 @@ clear() {
 
 # guard: find the disk, put its name into $disk, and make it ready; or stop.
 guard() {
-	found= seen=
+	found= seen= newline='
+'
 	for d in $(disks); do
-		say "disk $d: serial $(serials "$d" | sed -n '/./{p;q;}'), model $(models "$d" | sed -n '/./{p;q;}'), $(octets "$d") octets"
+		udev=$(udevadm info --query=property --name="$DEV/$d" 2>/dev/null)
+		s=$(serials "$d" | sed '/./!d') m=$(models "$d" | sed '/./!d')
+		say "disk $d: serial ${s%%"$newline"*}, model ${m%%"$newline"*}, $(octets "$d") octets"
 		seen="$seen $d"
-		if wanted "$d"; then found="$found $d"; fi
+		if wanted "$d" "$s" "$m"; then found="$found $d"; fi
 	done
 	rule="${serial:+ serial=$serial}${byid:+ by-id=$byid}${model:+ model=$model}"
 	[ "$min" -eq 0 ] || rule="$rule min_size=$min"
