@@ -33,7 +33,7 @@ func commands() []command {
 		{"serve", "", "run the daemon", 0, 0, serveCommand, serveText},
 		{"stop", "", "stop the running daemon for good", 0, 0, stopCommand, ""},
 		{"reload", "", "serve the inventory on disk, whole or not at all", 0, 0, reloadCommand, ""},
-		{"status", "", "show what every host is doing", 0, 0, statusCommand, ""},
+		{"status", "[HOST...]", "show what every host is doing", 0, -1, statusCommand, statusText},
 		{"events", "[HOST]", "show what happened", 0, 1, eventsCommand, ""},
 		{"render", "HOST [script|answers|local|error]", "show what a host would be served", 1, 2, renderCommand, ""},
 		{"explain", "HOST|MAC|DUID|ADDRESS", "say who it is, what it gets and which line says so", 1, 1, explainCommand, ""},
@@ -133,7 +133,7 @@ func overview() string {
 	var b bytes.Buffer
 	fmt.Fprint(&b, "bootd boots and provisions racks of servers on IPv6-only networks.\n\nusage: bootd COMMAND [options]\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(&b, "  %-10s %s\n", c.name, c.short)
+		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.short)
 	}
 	fmt.Fprint(&b, "\nbootd help COMMAND says more. Exit codes: 0 done, 1 refused or failed, 2 the command line makes no sense.\n")
 	return b.String()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -15,20 +16,31 @@ import (
 
 	"bootd.internal/bootd/api"
 	"bootd.internal/bootd/install"
+	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
 )
+
+const statusText = `
+HOST is a name or a pattern in quotes ('r1n*'); without one all are shown.`
 
 func statusCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error {
 	var w where
 	w.socketFlags(fs)
 	asJSON := fs.Bool("json", false, "write JSON")
 	watch := fs.Bool("watch", false, "draw it again each second until interrupted")
-	return func(ctx context.Context, _ []string) error {
-		client := w.client()
-		if *watch {
-			return a.watch(ctx, client)
+	return func(ctx context.Context, args []string) error {
+		ask := func() (api.Status, error) {
+			s, err := w.client().Status(ctx)
+			if err != nil {
+				return s, err
+			}
+			s.Hosts, err = named(s.Hosts, args, s.Inventory.File)
+			return s, err
 		}
-		s, err := client.Status(ctx)
+		if *watch {
+			return a.watch(ctx, ask)
+		}
+		s, err := ask()
 		if err != nil {
 			return err
 		}
@@ -38,6 +50,36 @@ func statusCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 		_, err = a.stdout.Write(drawStatus(s, a.colour()))
 		return err
 	}
+}
+
+// named are the hosts that one of the patterns means, all without a pattern.
+func named(hosts []api.HostStatus, patterns []string, file string) ([]api.HostStatus, error) {
+	if len(patterns) == 0 {
+		return hosts, nil
+	}
+	chosen := make([]bool, len(hosts))
+	for _, p := range patterns {
+		found := false
+		for i, h := range hosts {
+			ok, err := path.Match(p, h.Name)
+			if err != nil {
+				return nil, fmt.Errorf("%q is not a pattern: %w", p, err)
+			}
+			if ok {
+				chosen[i], found = true, true
+			}
+		}
+		if !found {
+			return nil, fmt.Errorf("%q names no host of %s", p, file)
+		}
+	}
+	out := []api.HostStatus{}
+	for i, h := range hosts {
+		if chosen[i] {
+			out = append(out, h)
+		}
+	}
+	return out, nil
 }
 
 // terminal reports whether people look at the output.
@@ -56,14 +98,14 @@ func (a app) colour() bool {
 }
 
 // watch draws the table in place on a terminal, and elsewhere whenever a line other than the clock changes.
-func (a app) watch(ctx context.Context, client *api.Client) error {
+func (a app) watch(ctx context.Context, ask func() (api.Status, error)) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	fd, screen := a.terminal()
 	var lines int
 	var last string
 	for {
-		s, err := client.Status(ctx)
+		s, err := ask()
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -106,14 +148,16 @@ func redraw(lines int, text []byte) []byte {
 	return b.Bytes()
 }
 
-// fit cuts the text to a screen. Colours do not count as width.
+// fit cuts the text to a screen and says how much is missing. Colours do not count as width.
 func fit(text []byte, width, height int) []byte {
+	height = max(height, 1)
+	if n := bytes.Count(text, []byte("\n")); n > height {
+		shown := bytes.SplitAfterN(text, []byte("\n"), height)
+		shown[height-1] = fmt.Appendf(nil, "... %s: bootd status --watch 'HOSTS*' shows some hosts only\n", count(n-height+1, "more line"))
+		text = bytes.Join(shown, nil)
+	}
 	var b bytes.Buffer
-	n := 0
 	for line := range bytes.Lines(text) {
-		if n++; n > max(height, 1) {
-			break
-		}
 		visible, escape := 0, false
 		for _, r := range strings.TrimRight(string(line), "\n") {
 			switch {
@@ -217,7 +261,11 @@ func lastEvent(e timeline.Event) string {
 	if e.Seq == 0 {
 		return "-"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s %s", e.Time.Local().Format(time.TimeOnly), e.Kind))
+	text := e.Time.Local().Format(time.TimeOnly) + " " + string(e.Kind)
+	if e.Reason != reason.None && e.Reason != reason.Answered && e.Reason != reason.Changed {
+		text += " (" + e.Reason.String() + ")"
+	}
+	return strings.TrimSpace(text)
 }
 
 // paint colours the phase of each host; the table is laid out before, so widths stay right.

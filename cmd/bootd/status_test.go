@@ -11,6 +11,7 @@ import (
 
 	"bootd.internal/bootd/api"
 	"bootd.internal/bootd/install"
+	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
 )
 
@@ -30,7 +31,10 @@ func sample() api.Status {
 				Name: "r1n01", Phase: timeline.PhaseFailed, Since: noon.Add(-3*time.Minute - 12*time.Second), Address: "2001:db8:1::101",
 				ArmedUntil: noon.Add(2*time.Hour + 59*time.Minute), Last: timeline.Event{Seq: 7, Time: noon.Add(-time.Minute), Kind: timeline.InstallFailed},
 			},
-			{Name: "r1n02", Phase: timeline.PhaseUnseen},
+			{
+				Name: "r1n02", Phase: timeline.PhaseUnseen,
+				Last: timeline.Event{Seq: 8, Time: noon.Add(-time.Second), Kind: timeline.DHCPIgnored, Reason: reason.WrongNetwork},
+			},
 			{
 				Name: "r1n03", Phase: timeline.PhaseInstalling, Since: noon.Add(-50 * time.Minute), Stuck: 3000,
 				Attempt: install.Fetched, Deadline: noon.Add(5 * time.Hour),
@@ -51,7 +55,7 @@ rack2 on eth2 (down): no address
 
 HOST   PHASE              FOR     ADDRESS          ARMED         LAST EVENT
 r1n01  failed             3m12s   2001:db8:1::101  2h59m left    11:59:00 install-failed
-r1n02  unseen             -       -                -             -
+r1n02  unseen             -       -                -             11:59:59 dhcp-ignored (wrong-network)
 r1n03  installing, stuck  50m00s  -                due in 5h00m  -
 r1n04  local-disk         -       -                -             -
 `
@@ -70,7 +74,10 @@ r1n04  local-disk         -       -                -             -
 
 func TestFitAndRedraw(t *testing.T) {
 	text := []byte("\x1b[31mlong line\x1b[0m\nsecond\nthird\n")
-	if got, want := string(fit(text, 4, 2)), "\x1b[31mlong\x1b[0m\nseco\n"; got != want {
+	if got, want := string(fit(text, 4, 3)), "\x1b[31mlong\x1b[0m\nseco\nthir\n"; got != want {
+		t.Errorf("fit: %q, want %q", got, want)
+	}
+	if got, want := string(fit(text, 16, 2)), "\x1b[31mlong line\x1b[0m\n... 2 more lines\n"; got != want {
 		t.Errorf("fit: %q, want %q", got, want)
 	}
 	if got, want := string(redraw(2, []byte("a\nb\n"))), "\x1b[2A\ra\x1b[K\nb\x1b[K\n\x1b[J"; got != want {
@@ -78,6 +85,28 @@ func TestFitAndRedraw(t *testing.T) {
 	}
 	if got, want := string(redraw(0, []byte("a\n"))), "a\x1b[K\n\x1b[J"; got != want {
 		t.Errorf("first drawing: %q, want %q", got, want)
+	}
+}
+
+func TestNamed(t *testing.T) {
+	hosts := []api.HostStatus{{Name: "r1n01"}, {Name: "r1n02"}, {Name: "r2n01"}}
+	for _, c := range []struct {
+		patterns []string
+		want     []api.HostStatus
+		err      string
+	}{
+		{nil, hosts, ""},
+		{[]string{"r2n01", "r*n01"}, []api.HostStatus{{Name: "r1n01"}, {Name: "r2n01"}}, ""},
+		{[]string{"r1n01", "r3*"}, nil, `"r3*" names no host of inventory.yaml`},
+		{[]string{"["}, nil, `"[" is not a pattern: syntax error in pattern`},
+	} {
+		got, err := named(hosts, c.patterns, "inventory.yaml")
+		if said := fmt.Sprint(err); err != nil && said != c.err || err == nil && c.err != "" {
+			t.Errorf("%v: error %v, want %s", c.patterns, err, c.err)
+		}
+		if d := cmp.Diff(c.want, got); d != "" {
+			t.Errorf("%v: -want +got:\n%s", c.patterns, d)
+		}
 	}
 }
 
