@@ -49,7 +49,7 @@ func NewWorld(inv *inventory.Inventory, k Kernel, id Identity, log *slog.Logger,
 		kernel: k, id: id, log: log, now: now, events: events, metrics: m, inv: inv, ready: make(chan struct{}),
 		subscribers: map[chan struct{}]struct{}{},
 	}
-	w.resolve(inv)
+	w.Replace(inv)
 	return w
 }
 
@@ -117,15 +117,20 @@ func (w *World) Run(ctx context.Context) error {
 	}
 }
 
+// refresh resolves the inventory that is served. It reads which one under the lock that Replace takes: else a change of
+// links during a reload could bring the old one back.
 func (w *World) refresh() {
 	w.mu.Lock()
-	inv := w.inv
-	w.mu.Unlock()
-	w.resolve(inv)
+	defer w.mu.Unlock()
+	w.resolve(w.inv)
 }
 
 // Replace serves another inventory; the caller has checked it.
-func (w *World) Replace(inv *inventory.Inventory) { w.resolve(inv) }
+func (w *World) Replace(inv *inventory.Inventory) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.resolve(inv)
+}
 
 // Refuse notes that the inventory on disk cannot be served.
 func (w *World) Refuse(err error) {
@@ -150,10 +155,8 @@ func (w *World) Facts() site.Facts {
 	}
 }
 
-// resolve makes a snapshot and swaps it in. It runs one at a time, so the last change wins.
+// resolve makes a snapshot and swaps it in. The caller holds mu, so that it runs one at a time and the last change wins.
 func (w *World) resolve(inv *inventory.Inventory) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	prev := w.current.Load()
 	if inv != w.inv {
 		w.stale = nil

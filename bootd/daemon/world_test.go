@@ -124,3 +124,23 @@ func TestWorldKeepsWhatItServesOnARefusal(t *testing.T) {
 		t.Errorf("%d hosts, stale %v, %v hosts on the gauge", len(w.Snapshot().Hosts), w.Stale(), value(t, m, gaugeHosts))
 	}
 }
+
+// TestReplaceOutlivesAChangeOfLinks: however a reload and a change of links meet, the new inventory stays.
+func TestReplaceOutlivesAChangeOfLinks(t *testing.T) {
+	k := &fakeKernel{}
+	old := sitetest.Inventory(t, sitetest.Small())
+	next := sitetest.Inventory(t, sitetest.Small()+"  r1n09: 52:54:00:aa:01:09\n")
+	w := NewWorld(old, k, Identity{}, slog.New(slog.DiscardHandler), sitetest.Now, &kinds{}, NewMetrics("v1"))
+	for range 500 {
+		w.Replace(old)
+		var changes sync.WaitGroup
+		for range 4 {
+			changes.Go(w.refresh)
+		}
+		w.Replace(next)
+		changes.Wait()
+		if _, ok := w.Snapshot().Host("r1n09"); !ok {
+			t.Fatal("the old inventory is served again")
+		}
+	}
+}
