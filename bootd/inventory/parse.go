@@ -82,7 +82,16 @@ func section(entry func(*parser, *yaml.Node, value)) func(*parser, *Inventory, v
 	}
 }
 
+// maxFaults bounds what is reported of one file: millions would tell nobody more, and take long.
+const maxFaults = 1000
+
 func (p *parser) fault(pos Pos, path, format string, args ...any) {
+	switch {
+	case len(p.faults) > maxFaults:
+		return
+	case len(p.faults) == maxFaults:
+		path, format, args = "", "more faults than %d: the rest is not shown", []any{maxFaults}
+	}
 	p.faults = append(p.faults, Fault{File: p.file, Pos: pos, Path: path, Msg: fmt.Sprintf(format, args...)})
 }
 
