@@ -94,7 +94,7 @@ func (c checker) host(h *site.Host) []*Error {
 			errs = append(errs, c.located(d, c.inspect(script, answers, others))...)
 		}
 	}
-	for _, name := range []string{LocalScript, ErrorScript, AutoexecScript} {
+	for _, name := range []string{LocalScript, ErrorScript, AutoexecScript, DiscoverScript} {
 		try(name, func(b []byte) { look(Text{}, Text{}, []Text{{name, b}}) })
 	}
 	p := h.Profile
