@@ -41,6 +41,9 @@ hosts:
 			vm := boot(t, r, biosMachine(t, r))
 			waitConsole(t, vm, time.Minute, diskBooted)
 			waitConsole(t, vm, time.Second, regexp.MustCompile("^bootd: .*"+c.console))
+			if n := len(c.want); n > 0 { // the console is sometimes ahead of the stream
+				r.WaitEvent(t, 10*time.Second, "r1n01", c.want[n-1])
+			}
 			if diff := cmp.Diff(c.want, kinds(r.Daemon.Events())); diff != "" {
 				t.Errorf("events of r1n01 (-want +got):\n%s", diff)
 			}
