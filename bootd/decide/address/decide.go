@@ -37,6 +37,7 @@ func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decis
 		x.d.Host = m.Host.Name
 	}
 	if m.Reason == reason.UnknownHost && m.Host == nil {
+		x.swapped()
 		x.unlisted()
 		m.Reason = x.refusal()
 	}
@@ -51,6 +52,17 @@ func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decis
 	x.boot = ChooseBootfile(snap, net, m.Host, req)
 	x.run()
 	return x.d
+}
+
+// swapped tells once a boot of an unlisted machine that says a host's UUID.
+func (x *exchange) swapped() {
+	if x.req.Msg != Solicit {
+		return
+	}
+	h, by := who.Claimed(x.snap, x.view, x.req.Evidence)
+	if detail := who.Swapped(x.snap, h, x.match.Observed, by); detail != "" {
+		x.event(timeline.BoardChanged, reason.UnknownHost, "", detail)
+	}
 }
 
 // exchange is one Decide under way.

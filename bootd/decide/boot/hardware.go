@@ -1,8 +1,7 @@
 package boot
 
 import (
-	"path"
-
+	"bootd.internal/bootd/decide/who"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
@@ -13,16 +12,11 @@ import (
 // was replaced. It gets nothing by that, anybody can say a serial; people get the line to change.
 func (c client) swapped() []timeline.Event {
 	h, by := c.named()
-	if h == nil || len(h.NICs) == 0 || !c.mac().Valid() {
+	detail := who.Swapped(c.snap, h, c.mac(), by)
+	if detail == "" {
 		return nil
 	}
-	where := ""
-	if at := h.Origins["nics."+h.NICs[0].Name+".mac"].Pos; at.Line > 0 {
-		where = sentence(" in %s line %d", path.Base(c.snap.Inventory.File), at.Line)
-	}
-	return []timeline.Event{c.event(timeline.BoardChanged, reason.UnknownHost, sentence(
-		"this machine says %s, which is that of %s: if its board was replaced, change %s to %s%s",
-		by, h.Name, h.NICs[0].MAC, c.mac(), where))}
+	return []timeline.Event{c.event(timeline.BoardChanged, reason.UnknownHost, detail)}
 }
 
 // named is the host whose serial or UUID the machine says.
@@ -34,10 +28,7 @@ func (c client) named() (h *site.Host, by string) {
 			}
 		}
 	}
-	if h, ok := c.snap.HostByUUID(c.fetch.UUID); ok && c.fetch.UUID.Identifies() {
-		return h, "UUID " + c.fetch.UUID.String()
-	}
-	return nil, ""
+	return who.Claimed(c.snap, c.view, []who.Evidence{{Kind: who.SMBIOSUUID, UUID: c.fetch.UUID}})
 }
 
 // doubled tells of a listed machine that says another host's UUID: its MAC decides who it is, but one of the two lines is
