@@ -5,7 +5,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 # The lab makes namespaces, which needs root.
-ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CI,BOOTD_BINARY,BOOTD_EVIDENCE)
+ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo --preserve-env=CI,BOOTD_BINARY,BOOTD_EVIDENCE,BOOTD_TEST_MIRROR)
 
 # The tests of these packages run in namespaces and virtual machines. They come
 # one package after another: side by side they would only slow each other down.
@@ -40,7 +40,7 @@ fast:
 
 slow: build ipxe
 	go build -race -o $(BIN)/bootd-race ./cmd/bootd
-	BOOTD_BINARY=$(CURDIR)/$(BIN)/bootd-race go test -p 1 -count 1 -timeout 15m $(if $(ROOT),-exec '$(ROOT)') $(SLOW)
+	BOOTD_BINARY=$(CURDIR)/$(BIN)/bootd-race go test -p 1 -count 1 -timeout 60m $(if $(ROOT),-exec '$(ROOT)') $(SLOW)
 
 ipxe: ## build/ipxe: boot media and boot loaders, out of the distribution's iPXE
 	scripts/deps.sh media
