@@ -30,7 +30,7 @@ func TestCompare(t *testing.T) {
   c: 52:54:00:aa:01:03
 `, "{{.Secret \"x\"}} of {{.MAC}}\n")
 	after := side(t, `  a: {mac: 52:54:00:aa:01:01, profile: own, address: "::101"}
-  b: {mac: 52:54:00:aa:01:04, profile: own, protected: true}
+  b: {mac: 52:54:00:aa:01:04, profile: own, protected: true, disk: {serial: S6P1}}
   d: 52:54:00:aa:01:05
 `, "{{.Secret \"x\"}} of {{.MAC}}\n")
 	want := change.Report{
@@ -38,17 +38,21 @@ func TestCompare(t *testing.T) {
 		Hosts: []change.Item{
 			{
 				Name: "b", Kind: change.Changed,
-				Values: []change.Value{{"nics.net0.mac", "52:54:00:aa:01:02", "52:54:00:aa:01:04"}, {"protected", "false", "true"}},
+				Values: []change.Value{{"nics.net0.mac", "52:54:00:aa:01:02", "52:54:00:aa:01:04"}, {"disk", "", "{serial: S6P1}"}, {"protected", "false", "true"}},
 				Texts: []change.Text{{"answers", "--- old/b/answers\n+++ new/b/answers\n@@ -1,1 +1,1 @@\n" +
 					"-******** of 52:54:00:aa:01:02\n+******** of 52:54:00:aa:01:04\n"}},
 			},
 			{Name: "d", Kind: change.Added, Values: []change.Value{
-				{"name", "", "d.internal"}, {"nics.net0.mac", "", "52:54:00:aa:01:05"},
-				{"nics.net0.address", "", "computed in 2001:db8:1::/64"}, {"protected", "", "false"},
+				{"name", "", "d.internal"},
+				{"nics.net0.mac", "", "52:54:00:aa:01:05"},
+				{"nics.net0.address", "", "computed in 2001:db8:1::/64"},
+				{"protected", "", "false"},
 			}},
 			{Name: "c", Kind: change.Removed, Values: []change.Value{
-				{"name", "c.internal", ""}, {"nics.net0.mac", "52:54:00:aa:01:03", ""},
-				{"nics.net0.address", "computed in 2001:db8:1::/64", ""}, {"protected", "false", ""},
+				{"name", "c.internal", ""},
+				{"nics.net0.mac", "52:54:00:aa:01:03", ""},
+				{"nics.net0.address", "computed in 2001:db8:1::/64", ""},
+				{"protected", "false", ""},
 			}},
 		},
 	}

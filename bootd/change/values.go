@@ -57,6 +57,9 @@ func host(w written, h *site.Host) values {
 	}
 	v.add("serial", h.Serial)
 	v.add("loader", h.Loader)
+	if h.HasDisk {
+		v.add("disk", h.Disk.String())
+	}
 	v.add("protected", strconv.FormatBool(h.Protected))
 	return v
 }
