@@ -172,6 +172,30 @@ func (f *fake) arm(t *testing.T, host string) (arm install.Arm, ok bool) {
 	return arm, ok
 }
 
+func TestEventsOfACard(t *testing.T) {
+	f := start(t)
+	stranger := ident.MAC{0x52, 0x54, 0, 0xff, 0xff, 0xff}
+	f.history.Record(
+		timeline.Event{Kind: timeline.DHCPIgnored, MAC: stranger},
+		timeline.Event{Kind: timeline.DHCPLease, Host: "r1n02", MAC: ident.MAC{0x52, 0x54, 0, 0xaa, 1, 2}},
+		timeline.Event{Kind: timeline.ScriptOffered, Host: "r1n02"},
+	)
+	for mac, want := range map[string][]timeline.Kind{
+		stranger.String():   {timeline.DHCPIgnored},
+		"52:54:00:AA:01:02": {timeline.DHCPLease, timeline.ScriptOffered},
+		"52:54:00:ff:ff:fe": nil,
+	} {
+		var got []timeline.Kind
+		err := f.client.Events(t.Context(), api.EventQuery{Host: mac}, func(e timeline.Event) bool {
+			got = append(got, e.Kind)
+			return true
+		})
+		if d := cmp.Diff(want, got); d != "" || err != nil {
+			t.Errorf("%s: %v, -want +got:\n%s", mac, err, d)
+		}
+	}
+}
+
 func TestInstallIsAllOrNothing(t *testing.T) {
 	f := start(t)
 	_, err := f.client.Install(t.Context(), api.InstallRequest{Hosts: []string{"*"}, Confirm: 4})
@@ -216,7 +240,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{func() error { _, err := f.client.Install(ctx, api.InstallRequest{Hosts: []string{"r9*"}}); return err }, 404, `"r9*" names no host of inventory.yaml`},
 		{func() error { _, err := f.client.Install(ctx, api.InstallRequest{Hosts: []string{"[a"}}); return err }, 400, `"[a" is not a pattern: syntax error in pattern`},
 		{func() error { _, err := f.client.Explain(ctx, "nobody"); return err }, 404, `"nobody" is no host of inventory.yaml, and neither a MAC, a DUID, a UUID nor an IPv6 address`},
-		{func() error { return f.client.Events(ctx, api.EventQuery{Host: "nobody"}, nil) }, 404, `"nobody" names no host of inventory.yaml`},
+		{func() error { return f.client.Events(ctx, api.EventQuery{Host: "nobody"}, nil) }, 404, `"nobody" names no host of inventory.yaml, and is no MAC`},
 		{func() error { return f.client.Events(ctx, api.EventQuery{Since: "yesterday"}, nil) }, 400, `since="yesterday": want a time such as 2026-01-02T15:04:05Z, or how long ago, such as 10m`},
 	} {
 		wantError(t, c.call(), c.status, c.text)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/timeline"
 	"bootd.internal/bootd/timeline/history"
 )
@@ -81,16 +82,38 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request, ctl *http.Respon
 	}
 }
 
+// named takes what stands for a host: its name, also that of a host which is not listed any more, or a MAC.
+func (s *server) named(q *history.Query) error {
+	if _, ok := s.Snapshot().Host(q.Host); ok {
+		return nil
+	}
+	if m, err := ident.ParseMAC(q.Host); err == nil {
+		if nic, ok := s.Snapshot().NIC(m); ok {
+			q.Host = nic.Host.Name
+		} else {
+			q.Host, q.Only = "", from(m)
+		}
+		return nil
+	}
+	if _, ok := s.History.Hosts()[q.Host]; !ok {
+		return &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("%q names no host of %s, and is no MAC", q.Host, s.Snapshot().Inventory.File)}
+	}
+	return nil
+}
+
+// from tells the events of a machine that nobody listed.
+func from(m ident.MAC) func(timeline.Event) bool {
+	return func(e timeline.Event) bool { return e.MAC == m }
+}
+
 func (s *server) query(v url.Values) (history.Query, error) {
 	q := history.Query{Host: v.Get("host"), Limit: eventLimit}
 	bad := func(key, want string) error {
 		return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("%s=%q: want %s", key, v.Get(key), want)}
 	}
 	if q.Host != "" {
-		if _, ok := s.Snapshot().Host(q.Host); !ok {
-			if _, ok := s.History.Hosts()[q.Host]; !ok {
-				return q, &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("%q names no host of %s", q.Host, s.Snapshot().Inventory.File)}
-			}
+		if err := s.named(&q); err != nil {
+			return q, err
 		}
 	}
 	if t := v.Get("since"); t != "" {

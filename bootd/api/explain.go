@@ -37,13 +37,7 @@ func (s *server) recent(host string, mac ident.MAC) []timeline.Event {
 	if !mac.Valid() {
 		return nil
 	}
-	var out []timeline.Event
-	for _, e := range s.History.Events(history.Query{}) {
-		if e.MAC == mac {
-			out = append(out, e)
-		}
-	}
-	return out[max(0, len(out)-recentEvents):]
+	return s.History.Events(history.Query{Only: from(mac), Limit: recentEvents})
 }
 
 func (s *server) render(w http.ResponseWriter, r *http.Request) error {

@@ -34,7 +34,7 @@ func commands() []command {
 		{"stop", "", "stop the running daemon for good", 0, 0, stopCommand, ""},
 		{"reload", "", "serve the inventory on disk, whole or not at all", 0, 0, reloadCommand, ""},
 		{"status", "[HOST...]", "show what every host is doing", 0, -1, statusCommand, statusText},
-		{"events", "[HOST]", "show what happened", 0, 1, eventsCommand, ""},
+		{"events", "[HOST|MAC]", "show what happened", 0, 1, eventsCommand, ""},
 		{"render", "HOST [script|answers|local|error]", "show what a host would be served", 1, 2, renderCommand, ""},
 		{"explain", "HOST|MAC|DUID|ADDRESS", "say who it is, what it gets and which line says so", 1, 1, explainCommand, ""},
 		{"install", "HOST...", "arm hosts: their next boot installs them", 1, -1, installCommand, installText},

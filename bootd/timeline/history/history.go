@@ -168,12 +168,14 @@ type Query struct {
 	// Since is the earliest time.
 	Since time.Time
 	Host  string
+	// Only tells the events that are wanted, besides; nil: all of them.
+	Only func(timeline.Event) bool
 	// Limit keeps the newest so many.
 	Limit int
 }
 
 func (q Query) matches(e timeline.Event) bool {
-	return e.Seq > q.After && !e.Time.Before(q.Since) && (q.Host == "" || q.Host == e.Host)
+	return e.Seq > q.After && !e.Time.Before(q.Since) && (q.Host == "" || q.Host == e.Host) && (q.Only == nil || q.Only(e))
 }
 
 // Events gives what the ring still holds of a query, and before it what is kept of failures, oldest first.

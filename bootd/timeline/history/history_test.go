@@ -68,6 +68,7 @@ func TestQuery(t *testing.T) {
 		{"host", Query{Host: "a"}, []uint64{1, 3, 4}},
 		{"after", Query{After: 2}, []uint64{3, 4}},
 		{"since", Query{Since: noon.Add(4 * time.Second)}, []uint64{4}},
+		{"only", Query{Only: func(e timeline.Event) bool { return e.Host == "b" }}, []uint64{2}},
 		{"newest", Query{Host: "a", Limit: 2}, []uint64{3, 4}},
 	} {
 		if d := cmp.Diff(c.want, seqs(h.Events(c.q))); d != "" {
