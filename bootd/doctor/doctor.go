@@ -213,6 +213,9 @@ func (x *examination) flags(n *site.Network) {
 	if !ra.OnLink {
 		x.add(Warning, n, "ra.on_link is false", "iPXE's address is a /128: without an on-link prefix it has no neighbours", "leave it true")
 	}
+	if n.Link == nil {
+		return // what follows from that is no finding of its own
+	}
 	if len(n.Nameservers) == 0 {
 		x.add(Warning, n, "no resolver is advertised", "Debian's installer stops and asks for one", "give "+n.Interface+" an address inside the prefix, or set nameservers")
 	}
