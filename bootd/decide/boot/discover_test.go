@@ -50,7 +50,7 @@ func TestAsk(t *testing.T) {
 	want := `#!ipxe
 chain --autofree http://[2001:db8:1::1]/discovered?mac=${netX/mac:hexhyp}&uuid=${uuid}&serial=${serial:uristring}&manufacturer=${manufacturer:uristring}&product=${product:uristring}&arch=${buildarch}&platform=${platform} || echo bootd: could not tell bootd who this is
 echo bootd: this machine (02:00:00:00:00:09) is not in the inventory
-echo bootd: list it in the inventory, or on the server: bootd adopt 02:00:00:00:00:09 NAME
+echo bootd: to list it, on the server: bootd adopt 02:00:00:00:00:09 NAME
 echo bootd: booting the local disk in ten seconds
 sleep 10 ||
 iseq ${platform} efi && exit 1 ||
