@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"bootd.internal/bootd/api"
@@ -254,26 +253,6 @@ func (d *Daemon) announce(ctx context.Context, all []Task) {
 func (d *Daemon) tell(state string) {
 	if err := notify(d.cfg.NotifySocket, state); err != nil {
 		d.log.Warn("telling the service manager failed", "error", err)
-	}
-}
-
-// listen acts on signals until the end.
-func (d *Daemon) listen(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case s := <-d.cfg.Signals:
-			d.log.Info("signal", "signal", s.String())
-			switch s {
-			case syscall.SIGHUP:
-				_ = d.Reload(ctx) // it was logged, and the status says it
-			case syscall.SIGUSR2:
-				d.Stop(true)
-			default:
-				d.Stop(false)
-			}
-		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -125,18 +126,27 @@ func TestWorldKeepsWhatItServesOnARefusal(t *testing.T) {
 	}
 }
 
+// slowKernel answers late enough for others to queue up for the lock, which then goes from one to the next.
+type slowKernel struct{ fakeKernel }
+
+func (k *slowKernel) State() netif.State {
+	time.Sleep(2 * time.Millisecond)
+	return k.fakeKernel.State()
+}
+
 // TestReplaceOutlivesAChangeOfLinks: however a reload and a change of links meet, the new inventory stays.
 func TestReplaceOutlivesAChangeOfLinks(t *testing.T) {
-	k := &fakeKernel{}
+	k := &slowKernel{}
 	old := sitetest.Inventory(t, sitetest.Small())
 	next := sitetest.Inventory(t, sitetest.Small()+"  r1n09: 52:54:00:aa:01:09\n")
 	w := NewWorld(old, k, Identity{}, slog.New(slog.DiscardHandler), sitetest.Now, &kinds{}, NewMetrics("v1"))
-	for range 500 {
+	for range 30 {
 		w.Replace(old)
 		var changes sync.WaitGroup
 		for range 4 {
 			changes.Go(w.refresh)
 		}
+		w.refresh() // lets the others begin
 		w.Replace(next)
 		changes.Wait()
 		if _, ok := w.Snapshot().Host("r1n09"); !ok {
