@@ -97,7 +97,7 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, lock.Close(), root.Close())
+			err = errors.Join(err, unlock(lock), root.Close())
 		}
 	}()
 	found, err := recoverDir(root)
@@ -139,7 +139,7 @@ func (e *Engine) Close() error {
 		e.mu.Unlock()
 		close(e.closing)
 		<-e.stopped
-		if err = errors.Join(e.log.close(), e.lock.Close(), e.root.Close()); err != nil {
+		if err = errors.Join(e.log.close(), unlock(e.lock), e.root.Close()); err != nil {
 			err = fmt.Errorf("closing store %s: %w", e.root.Name(), err)
 		}
 	})

@@ -44,6 +44,12 @@ func take(f *os.File) error {
 	return nil
 }
 
+// unlock lets the lock go, then closes its file. Closing alone is not enough: a child between fork and exec has a copy of
+// the descriptor for a moment, and the lock lives as long as any copy.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}
+
 // holder reads the process id that the owner of the lock wrote.
 func holder(f *os.File) string {
 	b, err := io.ReadAll(io.LimitReader(f, 20))
