@@ -263,61 +263,6 @@ func (d *Daemon) Stop(finalRA bool) {
 	d.cancel()
 }
 
-// Reload serves the inventory on disk if it has no fault, its templates render for every host and its files are there;
-// else the one that is served stays. Addresses of sockets, and the directory of files, change at the next start only.
-func (d *Daemon) Reload(context.Context) error {
-	d.reloading.Lock()
-	defer d.reloading.Unlock()
-	began := d.now()
-	plan, faults, err := Check(d.cfg.Inventory, began)
-	if err == nil && len(faults) > 0 {
-		err = checkError(faults)
-	}
-	if err != nil {
-		d.world.Refuse(err)
-		return err
-	}
-	before := d.world.Snapshot()
-	d.tmpl.Store(&inForce{inv: plan.Inventory, set: plan.Templates, before: d.templates(before)})
-	d.world.Replace(plan.Inventory)
-	d.reloaded.Store(true)
-	if after := d.world.Snapshot(); after.HTTPPort != before.HTTPPort || after.Metrics != before.Metrics || after.Files != before.Files {
-		d.warn("reloaded in part", errAtStart)
-	}
-	d.history.Record(timeline.Event{Adapter: "daemon", Kind: timeline.Reloaded, Detail: fmt.Sprintf("%d hosts", len(plan.Snapshot.Hosts))})
-	d.log.Info("inventory reloaded", "hash", plan.Inventory.Hash, "hosts", len(plan.Snapshot.Hosts), "took", d.now().Sub(began))
-	return nil
-}
-
-// inForce is the templates of the inventory that is served, and those of the one before: a request that took its snapshot
-// just before a reload is answered with what belongs to it.
-type inForce struct {
-	inv         *inventory.Inventory
-	set, before *render.Set
-}
-
-// templates are those that belong to a snapshot.
-func (d *Daemon) templates(snap *site.Snapshot) *render.Set {
-	t := d.tmpl.Load()
-	if snap.Inventory == t.inv {
-		return t.set
-	}
-	return t.before
-}
-
-var errAtStart = errors.New("files, http_port and metrics of the section serve take effect at the next start")
-
-type checkError []Fault
-
-// Error is one line per fault.
-func (f checkError) Error() string {
-	errs := make([]error, len(f))
-	for i, x := range f {
-		errs[i] = errors.New(x.String())
-	}
-	return errors.Join(errs...).Error()
-}
-
 // Health tells the API.
 func (d *Daemon) Health() api.Health {
 	h := api.Health{
