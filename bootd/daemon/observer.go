@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -149,8 +150,12 @@ func (o *Observer) write(obs timeline.Observation) {
 	attrs := make([]slog.Attr, 0, 10)
 	attrs = append(attrs, slog.String("adapter", obs.Adapter), slog.String("message", obs.Message),
 		slog.String("reason", obs.Outcome.Reason.String()))
-	for _, a := range []struct{ key, value string }{
-		{"host", obs.Outcome.Host}, {"network", obs.Outcome.Network}, {"rule", obs.Outcome.Rule}, {"peer", obs.Peer},
+	peer, err := strconv.Unquote(obs.Peer)
+	if err != nil {
+		peer = obs.Peer
+	}
+	for _, a := range []struct{ key, value string }{ // slog quotes what needs it, once
+		{"host", obs.Outcome.Host}, {"network", obs.Outcome.Network}, {"rule", obs.Outcome.Rule}, {"peer", peer},
 	} {
 		if a.value != "" {
 			attrs = append(attrs, slog.String(a.key, a.value))

@@ -46,7 +46,7 @@ func TestObserverFeedsLogHistoryAndMetrics(t *testing.T) {
 	} {
 		o.Observe(obs)
 	}
-	wantLog := `level=INFO msg=observed adapter=dhcp6 message=Request reason=changed host=r1n01 network=rack1 rule=frame-mac peer="\"[fe80::1%eth1]:546\"" event=dhcp-lease addr=2001:db8:1::101 took=2ms
+	wantLog := `level=INFO msg=observed adapter=dhcp6 message=Request reason=changed host=r1n01 network=rack1 rule=frame-mac peer=[fe80::1%eth1]:546 event=dhcp-lease addr=2001:db8:1::101 took=2ms
 level=DEBUG msg=observed adapter=dhcp6 message=Solicit reason=unknown-host took=200µs
 level=ERROR msg=observed adapter=http message=GET reason=template-error error="rendering: no key"
 level=INFO msg=observed adapter=tftp message=RRQ reason=answered event=loader-fetched

@@ -8,6 +8,7 @@ package explain
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -227,7 +228,11 @@ func (x explainer) lease(a netip.Addr) (string, bool) {
 	if err != nil {
 		return "cannot be read: " + err.Error(), true
 	}
-	return fmt.Sprintf("%s by %s until %s, %d claims", b.State, b.Holder, b.ValidUntil.UTC().Format(time.RFC3339), len(b.Claims)), true
+	claims := "1 claim"
+	if n := len(b.Claims); n != 1 {
+		claims = fmt.Sprintf("%d claims", n)
+	}
+	return fmt.Sprintf("%s by %s until %s, %s", b.State, b.Holder, b.ValidUntil.UTC().Format(time.RFC3339), claims), true
 }
 
 // about says everything of a host.
@@ -363,7 +368,9 @@ func (x explainer) installing(h *site.Host) {
 }
 
 func (x explainer) note(format string, args ...any) {
-	x.r.Notes = append(x.r.Notes, fmt.Sprintf(format, args...))
+	if n := fmt.Sprintf(format, args...); !slices.Contains(x.r.Notes, n) { // one card is looked at once for each network
+		x.r.Notes = append(x.r.Notes, n)
+	}
 }
 
 // empty is the store of a daemon that does not run.

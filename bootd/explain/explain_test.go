@@ -72,7 +72,7 @@ func TestAHostWithEverything(t *testing.T) {
 		Query: "r1n02", Kind: explain.ByHost, Host: "r1n02", Rule: "name",
 		Addresses: []explain.Address{{
 			NIC: "net0", MAC: "52:54:00:aa:01:02", Network: "rack1", Address: "2001:db8:1::102",
-			Lease: "bound by r1n02/net0 until 2026-01-02T04:04:05Z, 1 claims",
+			Lease: "bound by r1n02/net0 until 2026-01-02T04:04:05Z, 1 claim",
 		}},
 		Boot: []explain.Boot{
 			{Network: "rack1", Client: "UEFI PXE, x86_64", URL: "tftp://" + base + "/ipxe.efi", Reason: reason.BootLoader},
