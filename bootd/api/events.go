@@ -28,9 +28,9 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(w)
 	if r.URL.Query().Get("follow") == "" {
+		w.Header().Set("Content-Type", "application/x-ndjson")
 		for _, e := range s.History.Events(q) {
 			if out.Encode(e) != nil {
 				return nil // the reader went away
@@ -38,6 +38,13 @@ func (s *server) events(w http.ResponseWriter, r *http.Request) error {
 		}
 		return nil
 	}
+	select {
+	case s.followers <- struct{}{}:
+		defer func() { <-s.followers }()
+	default:
+		return &Error{Status: http.StatusServiceUnavailable, Message: fmt.Sprintf("%d readers follow the events already", maxFollowers)}
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
 	past, reader := s.History.Follow(q)
 	defer reader.Close()
 	ctl := http.NewResponseController(w)

@@ -19,6 +19,10 @@ import (
 	"bootd.internal/bootd/timeline"
 )
 
+// maxPattern is the longest pattern in octets, longer than any host name: matching takes as long as the pattern times the
+// name, for every host.
+const maxPattern = 256
+
 // pick finds the hosts that names and patterns mean, in the order of the inventory. Each must mean at least one.
 func pick(snap *site.Snapshot, patterns []string) ([]*site.Host, error) {
 	if len(patterns) == 0 {
@@ -26,6 +30,9 @@ func pick(snap *site.Snapshot, patterns []string) ([]*site.Host, error) {
 	}
 	chosen := map[*site.Host]bool{}
 	for _, p := range patterns {
+		if len(p) > maxPattern {
+			return nil, &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("a pattern of %d octets: %d are the most", len(p), maxPattern)}
+		}
 		if h, ok := snap.Host(p); ok {
 			chosen[h] = true
 			continue

@@ -68,14 +68,20 @@ type Config struct {
 	Log  *slog.Logger
 }
 
-type server struct{ Config }
+type server struct {
+	Config
+	followers chan struct{} // one place for each
+}
+
+// maxFollowers bounds the streams of events at one time: each event is handed to each of them.
+const maxFollowers = 64
 
 // maxBody bounds a request's body in octets; 10,000 host names fit.
 const maxBody = 1 << 20
 
 // New makes the handler.
 func New(cfg Config) http.Handler {
-	s := &server{cfg}
+	s := &server{Config: cfg, followers: make(chan struct{}, maxFollowers)}
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/status":     s.status,

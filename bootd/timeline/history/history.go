@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -185,21 +186,22 @@ func (h *History) Events(q Query) []timeline.Event {
 	return h.events(q)
 }
 
+// events looks from the newest on and stops at the limit: whoever records waits meanwhile.
 func (h *History) events(q Query) []timeline.Event {
 	var out []timeline.Event
-	for _, e := range h.failures {
-		if (len(h.ring) == 0 || e.Seq < h.ring[h.head].Seq) && q.matches(e) {
-			out = append(out, e)
-		}
-	}
-	for i := range h.ring {
+	more := func() bool { return q.Limit <= 0 || len(out) < q.Limit }
+	for i := len(h.ring) - 1; i >= 0 && more(); i-- {
 		if e := h.ring[(h.head+i)%len(h.ring)]; q.matches(e) {
 			out = append(out, e)
 		}
 	}
-	if q.Limit > 0 && len(out) > q.Limit {
-		out = out[len(out)-q.Limit:]
+	for i := len(h.failures) - 1; i >= 0 && more(); i-- {
+		e := h.failures[i]
+		if (len(h.ring) == 0 || e.Seq < h.ring[h.head].Seq) && q.matches(e) {
+			out = append(out, e)
+		}
 	}
+	slices.Reverse(out)
 	return out
 }
 
