@@ -99,6 +99,8 @@ func firstInventory(links []site.Link) []byte {
 
 // profileHint is commented out: a profile without its kernel would not pass the check.
 const profileHint = `
+# Boot loaders lie in the directory files beside this file: "make ipxe" makes them (build/ipxe/*.efi).
+#
 # To install machines: put the Debian installer's linux and initrd.gz into files/debian13, uncomment this, and add
 # "profile: debian13" to defaults.
 # profiles:
