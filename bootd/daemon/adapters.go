@@ -11,6 +11,7 @@ import (
 	"bootd.internal/bootd/dns"
 	"bootd.internal/bootd/files"
 	httpd "bootd.internal/bootd/http"
+	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/netif"
 	"bootd.internal/bootd/ra"
 	"bootd.internal/bootd/site"
@@ -27,10 +28,7 @@ func (d *Daemon) openAdapters() error {
 		return capability("asking for neighbours", err)
 	}
 	d.onClose(neighbours.Close)
-	dir, err := d.openFiles(snap)
-	if err != nil {
-		return err
-	}
+	dir := d.openFiles(snap)
 	d.onClose(dir.Close)
 	web, err := httpd.New(httpd.Config{
 		Snapshot: d.world.Snapshot, Store: d.store, Observer: d.watch, Neighbours: neighbours, Render: d.templates, Files: dir,
@@ -91,12 +89,25 @@ func (d *Daemon) openTFTP(dir *files.Dir, n *netif.Neighbours, web *httpd.Server
 }
 
 func (d *Daemon) openDNS() error {
-	s, err := dns.New(dns.Config{Snapshot: d.world.Snapshot, Observer: d.watch, Now: d.now})
+	s, err := dns.New(dns.Config{Snapshot: d.world.Snapshot, Observer: d.watch, Now: d.now, Held: d.held})
 	if err != nil {
 		return port{"udp", dns.Port, "DNS"}.explain("/proc", err)
 	}
 	d.tasks = append(d.tasks, s)
 	return nil
+}
+
+// held reports whether a lease of the address is in force.
+func (d *Daemon) held(a netip.Addr) (yes bool) {
+	d.store.Read(func(v store.View) {
+		raw, ok := v.Peek(lease.Key(a))
+		if !ok {
+			return
+		}
+		b, err := lease.Decode(raw)
+		yes = err == nil && b.State == lease.Bound && d.now().Before(b.ValidUntil)
+	})
+	return yes
 }
 
 // who names the host behind an arrival, for events only.

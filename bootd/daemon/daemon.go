@@ -106,6 +106,10 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.store = engine
 	d.onClose(engine.Close)
+	if r := engine.Stats().Recovery; r.Torn != "" {
+		d.log.Warn("the store's journal ended in the middle of a write, which nobody was promised: it was cut off",
+			"file", r.Torn, "offset", r.TornOffset, "octets", r.TornOctets)
+	}
 	id, err := LoadIdentity(ctx, engine, rand.Reader)
 	if err != nil {
 		return err
@@ -162,20 +166,16 @@ func (d *Daemon) warn(what string, err error) {
 	d.history.Record(timeline.Event{Adapter: "daemon", Kind: timeline.Warning, Detail: what + ": " + firstLine(err)})
 }
 
-// openFiles opens the served directory; an empty one stands in for one that is missing, so that machines still get
-// addresses and their local disks.
-func (d *Daemon) openFiles(snap *site.Snapshot) (*files.Dir, error) {
+// openFiles opens the served directory. One that is missing is served from as soon as somebody makes it: machines still
+// get addresses and their local disks.
+func (d *Daemon) openFiles(snap *site.Snapshot) *files.Dir {
 	path := beside(snap.Inventory.File, snap.Files)
 	dir, err := files.Open(path)
 	if err == nil {
-		return dir, nil
+		return dir
 	}
-	d.warn("no boot files are served until bootd is restarted: make the directory, or set serve.files", err)
-	empty := filepath.Join(d.cfg.State, "no-files")
-	if err := os.MkdirAll(empty, 0o755); err != nil {
-		return nil, fmt.Errorf("making an empty directory: %w", err)
-	}
-	return files.Open(empty)
+	d.warn("no boot files are served yet: make the directory, or set serve.files and restart", err)
+	return files.Later(path)
 }
 
 // openMetrics binds the metrics' address. That it cannot is no reason to let machines stand.
@@ -207,7 +207,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		},
 		Fit: func(host string) error {
 			snap := d.world.Snapshot()
-			return lintHost(snap, d.templates(snap), host)
+			return errors.Join(lintHost(snap, d.templates(snap), host), missingFiles(snap, host))
 		},
 		Now: d.now, Rand: rand.Reader, Log: d.log,
 	}))

@@ -202,6 +202,24 @@ func (p *Plan) checkFiles() []Fault {
 	return out
 }
 
+// missingFiles names what a host's installer would not find.
+func missingFiles(snap *site.Snapshot, host string) error {
+	h, ok := snap.Host(host)
+	if !ok || h.Profile == nil {
+		return nil
+	}
+	path := beside(snap.Inventory.File, snap.Files)
+	dir := files.Later(path)
+	defer dir.Close()
+	var errs []error
+	for _, f := range append([]string{h.Profile.Kernel}, h.Profile.Initrd...) {
+		if f != "" && !dir.Exists(f) {
+			errs = append(errs, fmt.Errorf("%s is missing in %s: profile %s boots it", f, path, h.Profile.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // checkLoaders wants every boot loader that somebody wrote down, and of the built-in ones at least the one for x86_64
 // where no host names its own.
 func (p *Plan) checkLoaders(dir *files.Dir, need func(path, what, host string)) {
@@ -215,7 +233,7 @@ func (p *Plan) checkLoaders(dir *files.Dir, need func(path, what, host string)) 
 	}
 	for _, h := range p.Snapshot.Hosts {
 		if h.Loader == "" {
-			need(p.Snapshot.Loaders["x86_64"], "the boot loader for x86_64, which UEFI firmware asks for", h.Name)
+			need(p.Snapshot.Loaders["x86_64"], "the boot loader for x86_64, which UEFI firmware asks for (make ipxe makes it)", h.Name)
 		}
 	}
 }

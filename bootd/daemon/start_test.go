@@ -12,9 +12,12 @@ import (
 	"syscall"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"bootd.internal/bootd/inventory"
+	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/store/memory"
 )
@@ -184,7 +187,7 @@ func TestCheckNamesWhatIsMissingAndWhoNeedsIt(t *testing.T) {
 		"own.ipxe:2: vars.flavour is not set for a, b (set it in defaults, the network, the profile or the host)",
 		"files: arm.efi is missing in DIR/files: it is the boot loader for arm64",
 		"files: i1 is missing in DIR/files: it is an initrd of profile own, needed by a, b",
-		"files: ipxe.efi is missing in DIR/files: it is the boot loader for x86_64, which UEFI firmware asks for, needed by a, b",
+		"files: ipxe.efi is missing in DIR/files: it is the boot loader for x86_64, which UEFI firmware asks for (make ipxe makes it), needed by a, b",
 		"files: k is missing in DIR/files: it is the kernel of profile own, needed by a, b",
 		"files: special.efi is missing in DIR/files: it is the boot loader, needed by c",
 	}
@@ -206,5 +209,40 @@ func TestCheckGivesInventoryFaultsTheirPlace(t *testing.T) {
 	_, _, err = Check(filepath.Join(dir, "nothing.yaml"), noon)
 	if !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no inventory: %v", err)
+	}
+}
+
+func TestMissingFilesNamesWhatAnInstallerNeeds(t *testing.T) {
+	dir := t.TempDir()
+	text := `networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64"}
+profiles:
+  own: {kernel: own/k, initrd: own/i, script: ipxe/debian.ipxe}
+hosts:
+  a: {mac: 52:54:00:aa:01:01, profile: own}
+  b: 52:54:00:aa:01:02
+`
+	inv, faults := inventory.Parse(filepath.Join(dir, "inventory.yaml"), []byte(text))
+	if len(faults) > 0 {
+		t.Fatal(faults)
+	}
+	snap, _ := site.Resolve(inv, assume(inv), nil, time.Unix(0, 0))
+	want := "own/k is missing in " + dir + "/files: profile own boots it\nown/i is missing in " + dir + "/files: profile own boots it"
+	if err := missingFiles(snap, "a"); err == nil || err.Error() != want {
+		t.Errorf("without files: %v\nwant %s", err, want)
+	}
+	if err := missingFiles(snap, "b"); err != nil {
+		t.Errorf("a host without a profile needs nothing: %v", err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "files", "own"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"k", "i"} {
+		if err := os.WriteFile(filepath.Join(dir, "files", "own", f), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := missingFiles(snap, "a"); err != nil {
+		t.Errorf("with files: %v", err)
 	}
 }

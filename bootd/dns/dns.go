@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"time"
 
+	"bootd.internal/bootd/decide/name"
 	"bootd.internal/bootd/ingress"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/timeline"
@@ -47,6 +48,8 @@ type Config struct {
 	Snapshot func() *site.Snapshot
 	Observer Observer
 	Now      func() time.Time
+	// Held reports whether a machine holds an address just now; nil: nobody knows (see name.Held).
+	Held name.Held
 	// Listen is where to listen, UDP and TCP, default [::]:53.
 	Listen netip.AddrPort
 }

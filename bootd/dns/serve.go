@@ -81,7 +81,7 @@ func (s *Server) handle(ctx context.Context, c client, p []byte) {
 
 // resolve answers from the snapshot, from the cache, or by the forwarder; then it reports true.
 func (s *Server) resolve(ctx context.Context, c client, q *query, snap *site.Snapshot) (later bool) {
-	d := name.Decide(snap, name.Question{Name: q.name, Type: name.Type(q.typ), Class: q.class})
+	d := name.Decide(snap, s.cfg.Held, name.Question{Name: q.name, Type: name.Type(q.typ), Class: q.class})
 	if !d.Forward {
 		a, err := localAnswer(q, d)
 		if err != nil {

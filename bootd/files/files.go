@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,24 +28,48 @@ const maxName = 1024
 
 // Dir is a served directory. It is safe for concurrent use.
 type Dir struct {
+	path string
+	at   atomic.Pointer[opened]
+}
+
+// opened is a directory that exists.
+type opened struct {
 	root *os.Root
 	// escapes is the error with which os.Root refuses a way out; package os does not export it.
 	escapes error
 }
 
+// Later gives a directory that need not exist yet: until somebody makes it, nothing is found in it.
+func Later(dir string) *Dir { return &Dir{path: dir} }
+
 // Open opens a directory to serve from. It fails when dir does not exist or is no directory.
 func Open(dir string) (*Dir, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
+	d := Later(dir)
+	if _, err := d.open(); err != nil {
 		return nil, fmt.Errorf("opening served directory: %w", err)
 	}
-	d := &Dir{root: root}
+	return d, nil
+}
+
+// open gives the directory, opening it where that was not possible before.
+func (d *Dir) open() (*opened, error) {
+	if o := d.at.Load(); o != nil {
+		return o, nil
+	}
+	root, err := os.OpenRoot(d.path)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{root: root}
 	_, err = root.Lstat("../.")
 	var pe *fs.PathError
 	if errors.As(err, &pe) {
-		d.escapes = pe.Err
+		o.escapes = pe.Err
 	}
-	return d, nil
+	if !d.at.CompareAndSwap(nil, o) { // somebody else was first
+		_ = root.Close()
+	}
+	return d.at.Load(), nil
 }
 
 // Open opens a regular file for reading; the caller closes it. Leading and repeated slashes do not matter, because shim
@@ -55,15 +80,19 @@ func (d *Dir) Open(name string) (*os.File, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// Without O_NONBLOCK a FIFO in the directory would hold the caller for ever.
-	f, err := d.root.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	o, err := d.open()
 	if err != nil {
-		return nil, nil, d.wrap(name, err)
+		return nil, nil, fmt.Errorf("opening %q: the served directory is missing: %w", name, ErrNotFound)
+	}
+	// Without O_NONBLOCK a FIFO in the directory would hold the caller for ever.
+	f, err := o.root.OpenFile(p, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, o.wrap(name, err)
 	}
 	info, err := f.Stat()
 	if err != nil {
 		_ = f.Close()
-		return nil, nil, d.wrap(name, err)
+		return nil, nil, o.wrap(name, err)
 	}
 	if !info.Mode().IsRegular() {
 		_ = f.Close()
@@ -78,21 +107,29 @@ func (d *Dir) Exists(name string) bool {
 	if err != nil {
 		return false
 	}
-	info, err := d.root.Stat(p)
+	o, err := d.open()
+	if err != nil {
+		return false
+	}
+	info, err := o.root.Stat(p)
 	return err == nil && info.Mode().IsRegular()
 }
 
 // Close ends the use of the directory; files that are open stay open.
 func (d *Dir) Close() error {
-	if err := d.root.Close(); err != nil {
+	o := d.at.Load()
+	if o == nil {
+		return nil
+	}
+	if err := o.root.Close(); err != nil {
 		return fmt.Errorf("closing served directory: %w", err)
 	}
 	return nil
 }
 
-func (d *Dir) wrap(name string, err error) error {
+func (o *opened) wrap(name string, err error) error {
 	switch {
-	case d.escapes != nil && errors.Is(err, d.escapes):
+	case o.escapes != nil && errors.Is(err, o.escapes):
 		return fmt.Errorf("opening %q: %w", name, ErrOutside)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG),
 		errors.Is(err, unix.ENXIO), errors.Is(err, unix.ELOOP):

@@ -142,3 +142,24 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+func TestLater(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "files")
+	d := Later(path)
+	if _, _, err := d.Open("a"); !errors.Is(err, ErrNotFound) || d.Exists("a") {
+		t.Errorf("a directory that is missing: error %v, want %v", err, ErrNotFound)
+	}
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(path, "a"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f, info, err := d.Open("/a")
+	if err != nil || info.Size() != 1 || !d.Exists("a") {
+		t.Fatalf("once it was made: %v, %v", info, err)
+	}
+	if err := errors.Join(f.Close(), d.Close()); err != nil {
+		t.Error(err)
+	}
+}

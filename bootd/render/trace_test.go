@@ -17,7 +17,7 @@ func TestFindingsNameTheLineOfTheTemplate(t *testing.T) {
 		"own.ipxe":         {Data: []byte("#!ipxe\n{{- range .NICs}}\nBAD {{.MAC}}\n{{- end}}\n{{template \"part\" .}}\n{{with .Domain}}\n  BAD here\n{{end}}BAD last")},
 		"part":             {Data: []byte("fine\n{{/* nothing\nhere */ -}}\nBAD part\n{{.Host}} BAD")},
 		"own.cfg":          {Data: []byte("{{include \"part\" . | script \"part\"}}\nBAD after\n{{\"one\\nBAD two\\n\"}}BAD three\n{{define \"x\"}}\nBAD defined{{end}}{{template \"x\"}}")},
-		render.LocalScript: {Data: []byte("\n")}, render.ErrorScript: {Data: []byte("\n")}, render.AutoexecScript: {Data: []byte("\n")},
+		render.LocalScript: {Data: []byte("\n")}, render.ErrorScript: {Data: []byte("\n")}, render.AutoexecScript: {Data: []byte("\n")}, render.DiscoverScript: {Data: []byte("\n")},
 	})
 	text := strings.NewReplacer("ipxe/debian.ipxe", "own.ipxe", "preseed/debian13.cfg", "own.cfg").Replace(sitetest.Small())
 	snap := sitetest.Snapshot(t, text, sitetest.SmallFacts(t))

@@ -77,8 +77,13 @@ type Answer struct {
 	Authority []Record
 }
 
-// Decide answers a question from the snapshot, or says that somebody else has to.
-func Decide(snap *site.Snapshot, q Question) Answer {
+// Held reports whether a machine holds an address just now. A card that names no network may appear on any: its name
+// leads to where it is, not to where it could be.
+type Held func(netip.Addr) bool
+
+// Decide answers a question from the snapshot, or says that somebody else has to. held nil: nobody knows who holds what,
+// and a name leads to every address of its host.
+func Decide(snap *site.Snapshot, held Held, q Question) Answer {
 	switch {
 	case q.Class != ClassIN, q.Type == typeAXFR, q.Type == typeIXFR, q.Type >= 128 && q.Type < TypeANY:
 		// version.bind of class CHAOS tells strangers what to attack; 128 to 254 are questions about messages, not names.
@@ -87,7 +92,7 @@ func Decide(snap *site.Snapshot, q Question) Answer {
 		// RFC 8482 section 4.2, for any name: a large answer serves only those who forge its destination.
 		return local("", Record{Name: q.Name, Type: TypeHINFO, TTL: 3600})
 	}
-	d := decider{snap: snap, q: q, name: strings.ToLower(strings.TrimSuffix(q.Name, "."))}
+	d := decider{snap: snap, held: held, q: q, name: strings.ToLower(strings.TrimSuffix(q.Name, "."))}
 	if a, ok := d.forward(); ok {
 		return a
 	}
@@ -107,6 +112,7 @@ func Decide(snap *site.Snapshot, q Question) Answer {
 
 type decider struct {
 	snap *site.Snapshot
+	held Held
 	q    Question
 	// name is q.Name in lower case without its final dot.
 	name string
@@ -143,8 +149,13 @@ func (d decider) addresses(h *site.Host, card string) ([]netip.Addr, bool) {
 			continue
 		}
 		found = true
+		roams := n.Network == nil && len(d.snap.Networks) > 1 && d.held != nil
 		for _, net := range d.snap.Networks {
-			all = append(all, n.Addresses(net.Name)...)
+			for _, a := range n.Addresses(net.Name) {
+				if !roams || d.held(a) {
+					all = append(all, a)
+				}
+			}
 		}
 	}
 	return all, found

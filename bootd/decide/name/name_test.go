@@ -123,18 +123,18 @@ func TestDecide(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			q := Question{Name: tt.name, Type: tt.typ, Class: ClassIN}
-			if diff := cmp.Diff(tt.want, Decide(snap, q), sameAddr); diff != "" {
+			if diff := cmp.Diff(tt.want, Decide(snap, nil, q), sameAddr); diff != "" {
 				t.Errorf("without a forwarder: %s", diff)
 			}
 			if tt.with == nil {
 				tt.with = &tt.want
 			}
-			if diff := cmp.Diff(*tt.with, Decide(&forwarding, q), sameAddr); diff != "" {
+			if diff := cmp.Diff(*tt.with, Decide(&forwarding, nil, q), sameAddr); diff != "" {
 				t.Errorf("with a forwarder: %s", diff)
 			}
 		})
 	}
-	chaos := Decide(snap, Question{Name: "version.bind.", Type: 16, Class: 3})
+	chaos := Decide(snap, nil, Question{Name: "version.bind.", Type: 16, Class: 3})
 	if diff := cmp.Diff(refused, chaos, sameAddr); diff != "" {
 		t.Errorf("class CHAOS: %s", diff)
 	}
@@ -148,7 +148,7 @@ networks:
 hosts:
   bootd: {mac: 52:54:00:aa:01:01, address: "::77"}
 `, sitetest.SmallFacts(t))
-	got := Decide(snap, Question{Name: "bootd.example.net.", Type: TypeAAAA, Class: ClassIN})
+	got := Decide(snap, nil, Question{Name: "bootd.example.net.", Type: TypeAAAA, Class: ClassIN})
 	want := found("bootd", aaaa("bootd.example.net.", netip.MustParseAddr("2001:db8:1::77"))...)
 	if diff := cmp.Diff(want, got, sameAddr); diff != "" {
 		t.Error(diff)
@@ -163,7 +163,7 @@ func FuzzDecide(f *testing.F) {
 	}
 	f.Add(arpa(netip.MustParseAddr("2001:db8:1::102")), uint16(12), uint16(1))
 	f.Fuzz(func(t *testing.T, name string, typ, class uint16) {
-		a := Decide(snap, Question{Name: name, Type: Type(typ), Class: class})
+		a := Decide(snap, nil, Question{Name: name, Type: Type(typ), Class: class})
 		if a.Forward == (a.Outcome.Reason != reason.None) {
 			t.Errorf("%q: %+v", name, a)
 		}
@@ -173,4 +173,27 @@ func FuzzDecide(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestRoaming: a card that names no network has an address on each; its name leads to the one that it holds.
+func TestRoaming(t *testing.T) {
+	text := `networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64"}
+  rack2: {interface: eth2, prefix: "2001:db8:2::/64"}
+defaults: {domain: example.net}
+hosts:
+  roams: {mac: 52:54:00:aa:01:01, address: "::101"}
+  stays: {mac: 52:54:00:aa:01:02, address: "::102", network: rack2}
+`
+	snap := sitetest.Snapshot(t, text, sitetest.Facts(sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64"), sitetest.Link(t, 3, "eth2", "2001:db8:2::1/64")))
+	held := func(a netip.Addr) bool { return a == netip.MustParseAddr("2001:db8:2::101") }
+	for host, want := range map[string]string{"roams": "2001:db8:2::101", "stays": "2001:db8:2::102"} {
+		got := Decide(snap, held, Question{Name: host + ".example.net.", Type: TypeAAAA, Class: ClassIN})
+		if len(got.Records) != 1 || got.Records[0].Addr.String() != want {
+			t.Errorf("%s: %+v, want %s alone", host, got.Records, want)
+		}
+	}
+	if got := Decide(snap, nil, Question{Name: "roams.example.net.", Type: TypeAAAA, Class: ClassIN}); len(got.Records) != 2 {
+		t.Errorf("where nobody knows who holds what: %+v, want both addresses", got.Records)
+	}
 }
