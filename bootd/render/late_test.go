@@ -43,6 +43,12 @@ func TestLate(t *testing.T) {
 				m.file("target/usr/bin/efibootmgr", "")
 				m.chmod("target/usr/bin/efibootmgr", 0o755)
 				m.mkdir("sys/firmware/efi")
+				// The target's /sys is empty when late_command runs; mounting it shows an empty efivars.
+				m.file("bin/mount", tool+`case $2 in sysfs) mkdir -p "$4/firmware/efi/efivars";; esac
+`)
+				m.chmod("bin/mount", 0o755)
+				m.file("bin/umount", tool)
+				m.chmod("bin/umount", 0o755)
 				entries := efibootmgr
 				if host == "r1n02" { // booted from a USB stick with iPXE
 					entries = strings.Replace(entries, "BootCurrent: 0003", "BootCurrent: 0001", 1)

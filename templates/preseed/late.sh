@@ -94,9 +94,13 @@ accounts() {
 bootorder() {
 	[ -d "$SYS/firmware/efi" ] || return 0
 	[ -x "$TARGET/usr/bin/efibootmgr" ] || [ -x "$TARGET/bin/efibootmgr" ] || apt-install efibootmgr
+	# What installed GRUB has taken its mounts away again.
 	vars=$TARGET/sys/firmware/efi/efivars mounted=
+	if [ ! -d "${vars%/*}" ]; then
+		mount -t sysfs sysfs "$TARGET/sys" && mounted=$TARGET/sys
+	fi
 	if [ -d "$vars" ] && [ -z "$(ls "$vars")" ]; then
-		mount -t efivarfs efivarfs "$vars" && mounted=yes
+		mount -t efivarfs efivarfs "$vars" && mounted="$vars $mounted"
 	fi
 	have=$(chroot "$TARGET" efibootmgr -v)
 	order=$(echo "$have" | sed -n 's/^BootOrder: *//p' | tr ',' ' ')
@@ -109,7 +113,9 @@ bootorder() {
 		[ -z "$first" ] || break
 		if echo "$have" | grep -q "^Boot$entry.*MAC(.*IPv6("; then first=$entry; fi
 	done
-	if [ -z "$first" ]; then
+	if [ -z "$order" ]; then
+		say "the boot order could not be read"
+	elif [ -z "$first" ]; then
 		say "firmware has no network entry: the boot order stays"
 	else
 		new=$first
@@ -118,7 +124,7 @@ bootorder() {
 		done
 		chroot "$TARGET" efibootmgr -q -o "$new" || say "the boot order could not be set"
 	fi
-	[ -z "$mounted" ] || umount "$vars"
+	for mounted in $mounted; do umount "$mounted"; done
 }
 
 # firstboot: a service that says once that the new system is up.
