@@ -190,7 +190,7 @@ func TestCheckWithoutAddresses(t *testing.T) {
 // tenThousand is a site of 10,000 hosts.
 func tenThousand(t testing.TB) *site.Snapshot {
 	var b strings.Builder
-	b.WriteString(strings.Replace(golden, "2001:db8:1::/64", "2001:db8:1::/64", 1))
+	b.WriteString(golden)
 	for i := range 10_000 {
 		fmt.Fprintf(&b, "  n%05d: 52:54:00:bb:%02x:%02x\n", i, i>>8, i&0xff)
 	}
