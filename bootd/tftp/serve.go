@@ -28,28 +28,25 @@ type asked struct {
 	req   request
 }
 
-// handle takes one datagram of the well-known port.
-func (s *Server) handle(ctx context.Context, p []byte, peer ingress.Peer, truncated bool) {
-	a := asked{peer: peer, began: s.cfg.Now()}
+// handle takes one datagram of the well-known port. A place is for admit; nil: the request has been dealt with. It is called
+// in the order of the socket, so that a repeated request cannot be overtaken by the transfer that the first one began.
+func (s *Server) handle(p []byte, peer ingress.Peer, truncated bool) (a asked, place *slot) {
+	a = asked{peer: peer, began: s.cfg.Now()}
 	a.req.op = opcode(p)
-	defer func() {
-		if v := recover(); v != nil {
-			s.observe(a, reason.Malformed, fmt.Errorf("handling TFTP request: panic: %v", v), nil)
-		}
-	}()
+	defer s.survive(&a)
 	var why reason.Reason
 	a.at, a.net, why = ingress.Served(s.cfg.Snapshot(), peer.Index, peer.Addr.Addr(), peer.Local)
 	switch {
 	case why != reason.None:
 		s.observe(a, why, nil, nil)
-		return
+		return a, nil
 	case truncated:
 		s.observe(a, reason.Oversized, nil, nil)
-		return
+		return a, nil
 	case a.req.op != opRRQ && a.req.op != opWRQ:
 		// Transfers have ports of their own. Nothing is answered, or two servers could talk for ever.
 		s.observe(a, reason.Malformed, nil, nil)
-		return
+		return a, nil
 	}
 	req, err := parseRequest(p)
 	a.req = req
@@ -61,17 +58,23 @@ func (s *Server) handle(ctx context.Context, p []byte, peer ingress.Peer, trunca
 	case req.op == opWRQ:
 		s.refuse(a, reason.ReadOnlyFiles, codeAccess, "nothing can be written here")
 	default:
-		s.admit(ctx, a, string(p))
+		if place, why = s.take(a.peer.Addr, string(p)); why != reason.None {
+			s.observe(a, why, nil, nil)
+		}
+	}
+	return a, place
+}
+
+// survive makes an observation of a panic.
+func (s *Server) survive(a *asked) {
+	if v := recover(); v != nil {
+		s.observe(*a, reason.Malformed, fmt.Errorf("handling TFTP request: panic: %v", v), nil)
 	}
 }
 
-// admit takes a place for the transfer and starts it.
-func (s *Server) admit(ctx context.Context, a asked, request string) {
-	place, why := s.take(a.peer.Addr, request)
-	if why != reason.None {
-		s.observe(a, why, nil, nil)
-		return
-	}
+// admit starts the transfer that has a place.
+func (s *Server) admit(ctx context.Context, a asked, place *slot) {
+	defer s.survive(&a)
 	started := false
 	defer func() {
 		if !started {

@@ -61,6 +61,9 @@ type Server struct {
 	engine *engine
 	ready  chan struct{}
 
+	// turn is held by the worker that reads, until the request has its place.
+	turn sync.Mutex
+
 	mu sync.Mutex
 	// byPeer are the transfers by the client's address and port, perClient their number by address.
 	byPeer    map[netip.AddrPort]*slot
@@ -147,12 +150,19 @@ func (s *Server) Run(ctx context.Context) error {
 func (s *Server) receive(ctx context.Context) error {
 	buf := make([]byte, maxRequest)
 	for {
+		s.turn.Lock()
 		n, p, err := s.conn.Read(buf)
+		truncated := errors.Is(err, ingress.ErrTruncated)
+		var a asked
+		var place *slot
+		if err == nil || truncated {
+			a, place = s.handle(buf[:n], p, truncated)
+		}
+		s.turn.Unlock()
 		switch {
-		case err == nil:
-			s.handle(ctx, buf[:n], p, false)
-		case errors.Is(err, ingress.ErrTruncated):
-			s.handle(ctx, buf[:n], p, true)
+		case place != nil:
+			s.admit(ctx, a, place)
+		case err == nil, truncated:
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
