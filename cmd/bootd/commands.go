@@ -43,6 +43,7 @@ func commands() []command {
 		{"discovered", "", "list the machines that asked and that nobody listed", 0, 0, discoveredCommand, discoveredText},
 		{"adopt", "MAC NAME", "list a machine: add it to the inventory", 2, 2, adoptCommand, adoptText},
 		{"passwd", "", "make the hash of a password", 0, 0, passwdCommand, passwdText},
+		{"prefix", "split|random PREFIX [LENGTH]", "list the prefixes inside one, or make up addresses", 2, 3, prefixCommand, prefixText},
 		{"doctor", "", "find what keeps machines from booting, and say what to do", 0, 0, doctorCommand, doctorText},
 		{"version", "", "print the version", 0, 0, versionCommand, ""},
 	}

@@ -13,7 +13,7 @@ const mod = "bootd.internal/"
 var pure = []string{
 	"bootd/ident", "bootd/reason", "bootd/inventory", "bootd/site", "bootd/store", "bootd/lease", "bootd/install",
 	"bootd/timeline", "bootd/decide/who", "bootd/decide/address", "bootd/decide/advert", "bootd/decide/name",
-	"bootd/decide/boot", "bootd/render", "bootd/lint", "bootd/change",
+	"bootd/decide/boot", "bootd/render", "bootd/lint", "bootd/change", "bootd/prefix",
 }
 
 // exceptions are imports that one pure package needs; each with its reason.
@@ -86,6 +86,7 @@ var rules = map[string]rule{
 	"bootd/render": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "templates and data to octets"},
 	"bootd/change": {[]string{"bootd/render", "bootd/site"}, "compares two snapshots and what they render to"},
 	"bootd/lint":   {nil, "reads octets as clients do, and knows neither hosts nor templates"},
+	"bootd/prefix": {nil, "arithmetic knows nothing"},
 	"bootd/files":  {nil, "the served directory, shared by HTTP and TFTP"},
 	"bootd/ingress": {
 		[]string{"bootd/reason", "bootd/site"}, "where a datagram came in and the answer's source address, shared by adapters",
