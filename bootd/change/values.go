@@ -121,6 +121,9 @@ func network(n *site.Network) values {
 		prefixes[i] = p.Prefix
 	}
 	v.add("prefix", list(prefixes))
+	if n.Auto {
+		v.add("prefix.auto", "of the interface")
+	}
 	v.add("domain", n.Domain)
 	v.add("nameservers", list(n.Nameservers))
 	v.add("search", strings.Join(n.Search, " "))
@@ -143,9 +146,23 @@ func network(n *site.Network) values {
 		{"lifetime", brief(ra.Lifetime)},
 		{"mtu", ra.MTU},
 		{"hop_limit", ra.HopLimit},
+		{"reachable_time", brief(ra.ReachableTime)},
+		{"retrans_timer", brief(ra.RetransTimer)},
 		{"preference", ra.Preference},
+		{"rdnss_lifetime", brief(ra.RDNSSLifetime)},
+		{"dnssl_lifetime", brief(ra.DNSSLLifetime)},
+		{"captive_portal", ra.CaptivePortal},
 	} {
 		v.add("ra."+f.key, fmt.Sprint(f.v))
+	}
+	for _, p := range ra.Prefixes {
+		v.add("ra.prefixes."+p.Prefix.String(), fmt.Sprintf("autonomous %v, on_link %v, preferred %s, valid %s", p.Autonomous, p.OnLink, brief(p.Preferred), brief(p.Valid)))
+	}
+	for _, r := range ra.Routes {
+		v.add("ra.routes."+r.Prefix.String(), fmt.Sprintf("%s, lifetime %s", r.Preference, brief(r.Lifetime)))
+	}
+	for _, p := range ra.Pref64 {
+		v.add("ra.pref64."+p.Prefix.String(), "lifetime "+brief(p.Lifetime))
 	}
 	return v
 }

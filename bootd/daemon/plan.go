@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bootd.internal/bootd/change"
+	"bootd.internal/bootd/decide/advert"
 	"bootd.internal/bootd/files"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/inventory"
@@ -116,9 +117,12 @@ func assume(inv *inventory.Inventory) site.Facts {
 		if !ok {
 			i = len(f.Links)
 			seen[n.Interface.V] = i
-			l := site.Link{Name: n.Interface.V, Index: 1000 + i, MTU: 1500, Up: true, MAC: ident.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}}
+			l := site.Link{Name: n.Interface.V, Index: 1000 + i, MTU: max(1500, n.RA.MTU.V), Up: true, MAC: ident.MAC{2, 0, 0, 0, byte(i >> 8), byte(i)}}
 			l.LinkLocal = l.MAC.EUI64(netip.MustParsePrefix("fe80::/64"))
 			f.Links = append(f.Links, l)
+		}
+		if n.Auto.Set() { // one of those for examples: what it will be, nobody knows here
+			f.Links[i].Addrs = append(f.Links[i].Addrs, netip.PrefixFrom(netip.AddrFrom16([16]byte{0x3f, 0xff, 0, 0, 0, 0, byte(i >> 8), byte(i), 15: 1}), 64))
 		}
 		for _, p := range n.Prefixes {
 			f.Links[i].Addrs = append(f.Links[i].Addrs, netip.PrefixFrom(p.V.Masked().Addr().Next(), p.V.Bits()))
@@ -143,8 +147,22 @@ func Check(file string, now time.Time) (*Plan, []Fault, error) {
 		return nil, nil, err
 	}
 	out := p.Reveal()
+	out = append(out, p.checkAdvertisements()...)
 	out = append(out, p.checkTemplates()...)
 	return p, append(out, p.checkFiles()...), nil
+}
+
+// checkAdvertisements finds what a network's router advertisement has no room for, on a link that carries 1500
+// octets, or ra.mtu where that is more.
+func (p *Plan) checkAdvertisements() []Fault {
+	var out []Fault
+	for i, n := range p.Snapshot.Networks {
+		at := p.Inventory.Networks[i].Pos
+		for _, left := range advert.Decide(p.Snapshot, n.Interface, p.Snapshot.Made).Left {
+			out = append(out, Fault{File: p.Inventory.File, Line: at.Line, Column: at.Col, Path: "networks." + n.Name, Text: left})
+		}
+	}
+	return out
 }
 
 func (p *Plan) checkTemplates() []Fault {

@@ -84,6 +84,9 @@ func (c *checker) whole(r *reserved, t taken) {
 	switch {
 	case t.network != "" && c.incomplete[t.network], t.network == "" && len(c.incomplete) > 0 && !ok:
 		return // its network has a fault of its own
+	case t.network != "" && (!ok || in.network.Name != t.network) && c.networks[t.network].Auto.Set():
+		c.badAt(a.Pos, "%s is not inside %s (auto): whatever its prefixes will be, write a suffix such as ::102", a.V, t.network)
+		return
 	case t.network != "" && (!ok || in.network.Name != t.network):
 		c.badAt(a.Pos, "%s is not inside %s (%s)", a.V, t.network, list(c.networks[t.network].Prefixes))
 		return
@@ -137,7 +140,11 @@ func (c *checker) suffix(r *reserved, t taken) {
 }
 
 func (c *checker) fits(t taken, n *Network) bool {
-	for _, p := range n.Prefixes {
+	all := n.Prefixes
+	if n.Auto.Set() { // a prefix that comes with an interface's address is a /64
+		all = append(slices.Clip(all), Value[netip.Prefix]{V: netip.PrefixFrom(netip.IPv6Unspecified(), 64)})
+	}
+	for _, p := range all {
 		a, ok := Join(p.V, t.addr.V)
 		if !ok {
 			c.badAt(t.addr.Pos, "the suffix %s does not fit into %s of %s", t.addr.V, p.V, n.Name)
@@ -153,8 +160,9 @@ func (c *checker) fits(t taken, n *Network) bool {
 
 // fitsSome reports whether the widest prefix has room for a suffix.
 func (c *checker) fitsSome(suffix netip.Addr) bool {
-	if len(c.incomplete) > 0 || len(c.ranges) == 0 {
-		return true // the networks have faults of their own
+	auto := slices.ContainsFunc(c.inv.Networks, func(n Network) bool { return n.Auto.Set() })
+	if len(c.incomplete) > 0 || len(c.ranges) == 0 || auto {
+		return true // the networks have faults of their own, or one will have a /64
 	}
 	return HostBits(c.widest, suffix) == suffix
 }

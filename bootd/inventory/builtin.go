@@ -44,15 +44,20 @@ func BuiltinServe() Serve {
 
 // BuiltinRA is what a network advertises when it says nothing: M=1 O=1 and an on-link prefix with A=1 make every known
 // client work on one link. MinInterval is a third of MaxInterval (RFC 4861 section 6.2.1), Lifetime three times of it once this
-// machine can forward; both follow a MaxInterval that is set.
+// machine can forward; both follow a MaxInterval that is set, and so
+// do the lifetimes of resolvers and search domains (RFC 8106 section 5.1).
 func BuiltinRA() RA {
 	return RA{
 		Managed: builtin(true), Other: builtin(true), Autonomous: builtin(true), OnLink: builtin(true),
-		MinInterval: builtin(20 * time.Second),
-		MaxInterval: builtin(60 * time.Second),
-		Lifetime:    builtin(180 * time.Second),
-		MTU:         builtin(0),
-		HopLimit:    builtin(64),
-		Preference:  builtin("medium"),
+		MinInterval:   builtin(20 * time.Second),
+		MaxInterval:   builtin(60 * time.Second),
+		Lifetime:      builtin(180 * time.Second),
+		MTU:           builtin(0),
+		HopLimit:      builtin(64),
+		ReachableTime: builtin(time.Duration(0)),
+		RetransTimer:  builtin(time.Duration(0)),
+		Preference:    builtin("medium"),
+		RDNSSLifetime: builtin(180 * time.Second),
+		DNSSLLifetime: builtin(180 * time.Second),
 	}
 }

@@ -31,6 +31,7 @@ func (p *parser) check() {
 	c.lengths()
 	c.overlaps()
 	c.lifetimes()
+	c.advertised()
 	c.machines()
 	c.names()
 	c.addresses()
@@ -118,7 +119,8 @@ func (c *checker) lengths() {
 			continue
 		}
 		for _, p := range n.Prefixes {
-			if p.V.Bits() != 64 {
+			alone := slices.ContainsFunc(n.RA.Prefixes, func(r RAPrefix) bool { return r.Prefix.V == p.V && r.Autonomous.Set() })
+			if p.V.Bits() != 64 && !alone {
 				c.badAt(p.Pos, "%s is not a /64, which clients need to make their own addresses (SLAAC): take a /64, or write ra: {autonomous: false}", p.V)
 			}
 		}

@@ -83,8 +83,13 @@ func code() (now map[string][]string, later []string) {
 	for heading, k := range map[string]keys{
 		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
-		"nics": keysOf(nicFields), "secrets": keysOf(secretFields),
+		"nics": keysOf(nicFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
+		"ra.routes": keysOf(raRouteFields), "ra.pref64": keysOf(raPref64Fields),
 	} {
+		if strings.HasPrefix(heading, "ra.") { // entries of lists: some share their names with settings
+			now[heading] = k.now
+			continue
+		}
 		now[heading] = without(k.now)
 		later = append(later, without(k.later)...)
 	}
@@ -151,6 +156,15 @@ func TestDocumentedExamples(t *testing.T) {
 		"disk":     func(x string) string { return "defaults: {disk: " + entry(x, "serial: S6P1") + "}" },
 		"networks": func(x string) string { return "networks: {rack1: " + entry(x, network...) + "}" },
 		"ra":       func(x string) string { return "networks: {rack1: " + entry("ra: {"+x+"}", network...) + "}" },
+		"ra.prefixes": func(x string) string {
+			return "networks: {rack1: " + entry("ra: {prefixes: ["+entry(x, `prefix: "2001:db8:1::/64"`)+"]}", network...) + "}"
+		},
+		"ra.routes": func(x string) string {
+			return "networks: {rack1: " + entry("ra: {routes: ["+entry(x, `prefix: "2001:db8:100::/48"`)+"]}", network...) + "}"
+		},
+		"ra.pref64": func(x string) string {
+			return "networks: {rack1: " + entry("ra: {pref64: ["+entry(x, `prefix: "64:ff9b::/96"`)+"]}", network...) + "}"
+		},
 		"profiles": func(x string) string { return "profiles: {debian13: " + entry(x, "script: a.ipxe") + "}" },
 		"hosts": func(x string) string {
 			if strings.HasPrefix(x, "nics:") {
@@ -249,6 +263,9 @@ func TestDocumentedDefaults(t *testing.T) {
 
 // texts writes a built-in value as the document does; none for what is not built in.
 func texts(v reflect.Value) []string {
+	if v.Kind() == reflect.Slice {
+		return nil
+	}
 	if v.Kind() == reflect.Map {
 		var out []string
 		for _, k := range v.MapKeys() {

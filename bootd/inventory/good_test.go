@@ -174,6 +174,47 @@ func TestAllowed(t *testing.T) {
 	}
 }
 
+// TestAdvertised compares all that the lists of `ra:` hold, and the word auto.
+func TestAdvertised(t *testing.T) {
+	got := mustParse(t, `networks:
+  rack1:
+    interface: eth1
+    prefix: [auto, "fd00:1::/64"]
+    ra:
+      prefixes:
+        - {prefix: "fd00:1::/64", autonomous: false, on_link: true, preferred: 0s, valid: 2h}
+      routes: ["2001:db8:100::/48", {prefix: "::/0", lifetime: 0s, preference: low}]
+      pref64: {prefix: "64:ff9b::/96", lifetime: 30m}
+      reachable_time: 500ms
+      retrans_timer: 1m
+      rdnss_lifetime: 0s
+      dnssl_lifetime: 1h
+      captive_portal: "urn:ietf:params:capport:unrestricted"
+`).Networks[0]
+	const n = "networks.rack1"
+	want := Network{
+		Name: "rack1", Pos: Pos{2, 3}, Interface: at("eth1", n, 3, 16), Auto: at(true, n, 4, 14),
+		Prefixes: []Value[netip.Prefix]{at(netip.MustParsePrefix("fd00:1::/64"), n, 4, 20)},
+		RA: RA{
+			Prefixes: []RAPrefix{{
+				Prefix: at(netip.MustParsePrefix("fd00:1::/64"), n, 7, 20), Autonomous: at(false, n, 7, 47), OnLink: at(true, n, 7, 63),
+				Preferred: at(time.Duration(0), n, 7, 80), Valid: at(2*time.Hour, n, 7, 91),
+			}},
+			Routes: []RARoute{
+				{Prefix: at(netip.MustParsePrefix("2001:db8:100::/48"), n, 8, 16)},
+				{Prefix: at(netip.MustParsePrefix("::/0"), n, 8, 46), Lifetime: at(time.Duration(0), n, 8, 64), Preference: at("low", n, 8, 80)},
+			},
+			Pref64:        []RAPref64{{Prefix: at(netip.MustParsePrefix("64:ff9b::/96"), n, 9, 24), Lifetime: at(30*time.Minute, n, 9, 50)}},
+			ReachableTime: at(500*time.Millisecond, n, 10, 23), RetransTimer: at(time.Minute, n, 11, 22),
+			RDNSSLifetime: at(time.Duration(0), n, 12, 23), DNSSLLifetime: at(time.Hour, n, 13, 23),
+			CaptivePortal: at("urn:ietf:params:capport:unrestricted", n, 14, 23),
+		},
+	}
+	if diff := cmp.Diff(want, got, comparers()...); diff != "" {
+		t.Errorf("network differs (-want +got):\n%s", diff)
+	}
+}
+
 func TestFaultError(t *testing.T) {
 	f := Fault{File: "inventory.yaml", Pos: Pos{3, 22}, Path: "networks.rack1.prefix", Msg: "has host bits set"}
 	if got, want := f.Error(), "inventory.yaml:3:22: networks.rack1.prefix: has host bits set"; got != want {

@@ -168,19 +168,12 @@ type Network struct {
 	// Interface is the link it is on.
 	Interface Value[string]
 	Prefixes  []Value[netip.Prefix]
+	// Auto: besides Prefixes, those of the interface's own addresses, as they come and go.
+	Auto Value[bool]
 	// Router: self (default: bootd sends RAs) or other (a hardware router does).
 	Router Value[string]
 	RA     RA
 	Settings
-}
-
-// RA is the key `ra:` of a network (RFC 4861 section 6.2.1 and RFC 8106). Unset values take those of BuiltinRA.
-type RA struct {
-	Managed, Other, Autonomous, OnLink Value[bool]
-	MinInterval, MaxInterval, Lifetime Value[time.Duration]
-	MTU, HopLimit                      Value[int]
-	// Preference: low, medium, high (RFC 4191).
-	Preference Value[string]
 }
 
 // Profile is one entry of `profiles:`: what a machine is installed with.

@@ -31,11 +31,12 @@ func answerTo(src netip.Addr) netip.Addr {
 }
 
 // encodeAdvertisement makes the IPv6 packet of an advertisement. Errors: a value that no option can carry, or a packet
-// over 1280 octets; decide/advert gives neither.
+// over what the link carries; decide/advert gives neither.
 func encodeAdvertisement(ra advert.RA, src, dst netip.Addr) ([]byte, error) {
 	m := &ndp.RouterAdvertisement{
 		CurrentHopLimit: ra.HopLimit, ManagedConfiguration: ra.Managed, OtherConfiguration: ra.Other,
 		RouterSelectionPreference: preference(ra.Preference), RouterLifetime: ra.Lifetime,
+		ReachableTime: ra.ReachableTime, RetransmitTimer: ra.RetransTimer,
 	}
 	if ra.Source != (ident.MAC{}) {
 		m.Options = append(m.Options, sourceOption(ra.Source))
@@ -49,35 +50,29 @@ func encodeAdvertisement(ra advert.RA, src, dst netip.Addr) ([]byte, error) {
 			AutonomousAddressConfiguration: p.Autonomous, ValidLifetime: p.Valid, PreferredLifetime: p.Preferred,
 		})
 	}
-	if len(ra.Nameservers) > 0 {
-		m.Options = append(m.Options, &ndp.RecursiveDNSServer{Lifetime: ra.NameLifetime, Servers: ra.Nameservers})
+	for _, some := range advert.ResolverLists(ra.Nameservers) {
+		m.Options = append(m.Options, &ndp.RecursiveDNSServer{Lifetime: ra.RDNSSLifetime, Servers: some})
 	}
-	for _, names := range searchLists(ra.Search) {
-		m.Options = append(m.Options, &ndp.DNSSearchList{Lifetime: ra.NameLifetime, DomainNames: names})
+	for _, p := range ra.Pref64 {
+		m.Options = append(m.Options, &ndp.PREF64{Prefix: p.Prefix, Lifetime: p.Lifetime})
 	}
-	return encode(m, src, dst)
+	for _, r := range ra.Routes {
+		m.Options = append(m.Options, &ndp.RouteInformation{
+			Prefix: r.Prefix.Addr(), PrefixLength: uint8(r.Prefix.Bits()), Preference: preference(r.Preference), RouteLifetime: r.Lifetime,
+		})
+	}
+	if ra.CaptivePortal != "" {
+		m.Options = append(m.Options, &ndp.CaptivePortal{URI: ra.CaptivePortal})
+	}
+	for _, names := range advert.SearchLists(ra.Search) {
+		m.Options = append(m.Options, &ndp.DNSSearchList{Lifetime: ra.DNSSLLifetime, DomainNames: names})
+	}
+	return encode(m, src, dst, max(ra.Room, minMTU))
 }
 
 // encodeSolicitation makes the packet that asks other routers to show themselves.
 func encodeSolicitation(src netip.Addr, mac ident.MAC) ([]byte, error) {
-	return encode(&ndp.RouterSolicitation{Options: []ndp.Option{sourceOption(mac)}}, src, allRouters())
-}
-
-// searchLists splits the search list over as many options as it needs (RFC 8106 section 5.2 allows several): ndp v1.1.0
-// fails to encode an option of 256 octets and more.
-func searchLists(names []string) [][]string {
-	const most = 256 - optionUnit - 8 // what fits beside the option's head
-	var out [][]string
-	room := 0
-	for _, n := range names {
-		need := len(n) + 2 // a length octet before each label, one that ends the name
-		if need > room {
-			out, room = append(out, nil), most
-		}
-		out[len(out)-1] = append(out[len(out)-1], n)
-		room -= need
-	}
-	return out
+	return encode(&ndp.RouterSolicitation{Options: []ndp.Option{sourceOption(mac)}}, src, allRouters(), minMTU)
 }
 
 func sourceOption(m ident.MAC) ndp.Option {
@@ -94,14 +89,14 @@ func preference(s string) ndp.Preference {
 	return ndp.Medium
 }
 
-// encode puts a message behind its IPv6 header.
-func encode(m ndp.Message, src, dst netip.Addr) ([]byte, error) {
+// encode puts a message behind its IPv6 header; most is the largest packet in octets.
+func encode(m ndp.Message, src, dst netip.Addr, most int) ([]byte, error) {
 	msg, err := ndp.MarshalMessage(m)
 	if err != nil {
 		return nil, fmt.Errorf("encoding %s: %w", kindName(byte(m.Type())), err)
 	}
-	if headerLen+len(msg) > minMTU {
-		return nil, fmt.Errorf("encoding %s: %d octets do not fit %d", kindName(byte(m.Type())), headerLen+len(msg), minMTU)
+	if headerLen+len(msg) > most {
+		return nil, fmt.Errorf("encoding %s: %d octets do not fit %d", kindName(byte(m.Type())), headerLen+len(msg), most)
 	}
 	b := make([]byte, headerLen, headerLen+len(msg))
 	b[0] = 6 << 4

@@ -3,7 +3,6 @@ package ra
 import (
 	"fmt"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -123,7 +122,7 @@ func (t *Task) renew() {
 			t.next = time.Time{}
 		}
 	case now.Before(t.listenUntil):
-	case t.last == nil || t.last.src != t.link.LinkLocal || !reflect.DeepEqual(t.last.ra, *d.RA):
+	case t.last == nil || t.last.src != t.link.LinkLocal || !t.last.ra.Same(*d.RA):
 		t.sent = 0
 		t.soon(now)
 	}

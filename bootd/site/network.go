@@ -27,7 +27,7 @@ func (r *resolver) network(in *inventory.Network) {
 		Unknown:    pick(layers, func(s *inventory.Settings) inventory.Value[string] { return s.Unknown }).V,
 		Preferred:  pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Preferred }).V,
 		Valid:      pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Valid }).V,
-		RouterSelf: in.Router.V != "other", RouterWritten: in.Router.Set(),
+		RouterSelf: in.Router.V != "other", RouterWritten: in.Router.Set(), Auto: in.Auto.Set(),
 	}
 	for _, p := range in.Prefixes {
 		n.Prefixes = append(n.Prefixes, Prefix{Prefix: p.V})
@@ -62,6 +62,9 @@ func (r *resolver) link(n *Network, at inventory.Pos) {
 	l := r.facts.Links[i]
 	l.Addrs = slices.Clone(l.Addrs)
 	n.Link = &l
+	if n.Auto {
+		r.auto(n)
+	}
 	for _, a := range l.Addrs {
 		for _, p := range n.Prefixes {
 			if p.Contains(a.Addr()) && p.valid(r.now) {
@@ -89,7 +92,10 @@ func (r *resolver) link(n *Network, at inventory.Pos) {
 		n.Own = n.Servers[0]
 		return
 	}
-	if len(n.Prefixes) > 0 {
+	if len(n.Prefixes) == 0 {
+		r.problem(n.Name, "", at, "%s has no address whose prefix could be served: `ip address add 2001:db8:1::1/64 dev %s` with a prefix of yours, or name one instead of auto",
+			l.Name, l.Name)
+	} else {
 		p := n.Prefixes[0].Prefix
 		r.problem(n.Name, "", at, "%s has no address inside %s, so boot URLs have nowhere to point: `ip address add %s/%d dev %s`",
 			l.Name, prefixList(n.Prefixes), p.Addr().Next(), p.Bits(), l.Name)
@@ -102,41 +108,4 @@ func prefixList(ps []Prefix) string {
 		all[i] = p.Prefix.String()
 	}
 	return strings.Join(all, ", ")
-}
-
-// ra resolves the router advertisement of a network. The intervals that are not set follow those that are (RFC 4861 section
-// 6.2.1).
-func (r *resolver) ra(n *Network, in *inventory.Network) {
-	b, ra := inventory.BuiltinRA(), in.RA
-	n.RA = RA{
-		Managed: ra.Managed.Or(b.Managed).V, Other: ra.Other.Or(b.Other).V,
-		Autonomous: ra.Autonomous.Or(b.Autonomous).V, OnLink: ra.OnLink.Or(b.OnLink).V,
-		MaxInterval: ra.MaxInterval.Or(b.MaxInterval).V,
-		MTU:         ra.MTU.Or(b.MTU).V, HopLimit: ra.HopLimit.Or(b.HopLimit).V,
-		Preference: ra.Preference.Or(b.Preference).V,
-	}
-	n.RA.MinInterval = max(n.RA.MaxInterval/3, 3*time.Second)
-	if ra.MinInterval.Set() {
-		n.RA.MinInterval = ra.MinInterval.V
-	}
-	if !n.RouterSelf {
-		return
-	}
-	if n.Link != nil && n.Link.MTU > 0 && n.RA.MTU > n.Link.MTU {
-		r.problem(n.Name, "", ra.MTU.Pos, "ra.mtu %d is more than the MTU %d of %s", n.RA.MTU, n.Link.MTU, n.Interface)
-	}
-	router := r.facts.Forwarding && r.facts.DefaultRoute
-	switch {
-	case !ra.Lifetime.Set() && router:
-		n.RA.Lifetime = 3 * n.RA.MaxInterval
-	case !ra.Lifetime.Set() || ra.Lifetime.V == 0:
-	case router:
-		n.RA.Lifetime = ra.Lifetime.V
-	case !r.facts.Forwarding:
-		r.problem(n.Name, "", ra.Lifetime.Pos, "ra.lifetime makes this machine a default router, but it does not forward: "+
-			"`sysctl -w net.ipv6.conf.all.forwarding=1` (and accept_ra=2 on the upstream interface); until then it advertises 0")
-	default:
-		r.problem(n.Name, "", ra.Lifetime.Pos, "ra.lifetime makes this machine a default router, but it has no default route itself: "+
-			"`ip -6 route show default`; until then it advertises 0")
-	}
 }

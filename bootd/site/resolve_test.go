@@ -78,6 +78,7 @@ func TestNetworkBuiltIn(t *testing.T) {
 		RA: site.RA{
 			Managed: true, Other: true, Autonomous: true, OnLink: true,
 			MinInterval: 20 * time.Second, MaxInterval: time.Minute, HopLimit: 64, Preference: "medium",
+			RDNSSLifetime: 3 * time.Minute, DNSSLLifetime: 3 * time.Minute,
 		},
 	}, network(t, s, "rack1"))
 	equal(t, "loaders", map[string]string{"x86_64": "ipxe.efi", "arm64": "ipxe-arm64.efi", "x86": "ipxe-i386.efi"}, s.Loaders)
@@ -111,7 +112,7 @@ networks:
 		Preferred: 30 * time.Minute, Valid: 2 * time.Hour, RouterSelf: true,
 		RA: site.RA{
 			MinInterval: 30 * time.Second, MaxInterval: 90 * time.Second, Lifetime: 270 * time.Second,
-			MTU: 1400, Preference: "low",
+			MTU: 1400, Preference: "low", RDNSSLifetime: 270 * time.Second, DNSSLLifetime: 270 * time.Second,
 		},
 	}, n)
 	equal(t, "loaders", map[string]string{

@@ -73,6 +73,8 @@ type Network struct {
 	Interface string
 	Link      *Link
 	Prefixes  []Prefix
+	// Auto: Prefixes are those of the interface's addresses, beside those that the inventory names.
+	Auto bool
 	// Own is our address that boot URLs and DNS point to; invalid while the link has none inside a prefix.
 	Own netip.Addr
 	// Servers are our addresses on this network, Own first.
@@ -90,18 +92,6 @@ type Network struct {
 	// and holds nothing of ours back.
 	RouterSelf, RouterWritten bool
 	RA                        RA
-}
-
-// RA is what the router advertisements of a network carry besides its prefixes and resolvers.
-type RA struct {
-	Managed, Other, Autonomous, OnLink bool
-	MinInterval, MaxInterval           time.Duration
-	// Lifetime as a default router; 0 unless this machine forwards and has a default route.
-	Lifetime time.Duration
-	// MTU 0: not advertised. HopLimit 0: unspecified.
-	MTU, HopLimit int
-	// Preference: low, medium, high.
-	Preference string
 }
 
 // Host is one listed machine with its cascade resolved.

@@ -1,4 +1,5 @@
-// Package advert decides what the router advertisement of a network says (RFC 4861, RFC 4191, RFC 8106) and when the
+// Package advert decides what the router advertisement of a network says (RFC 4861, RFC 4191, RFC 8106, RFC 8781, RFC 8910)
+// and when the
 // next one is due.
 //
 // The package is pure: snapshot, time and chance are arguments. It never knows how an advertisement is encoded or sent,
@@ -7,8 +8,8 @@ package advert
 
 import (
 	"net/netip"
+	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"bootd.internal/bootd/ident"
@@ -21,20 +22,15 @@ const (
 	maxLifetime = 65535 * time.Second
 	// Infinite stands for a lifetime that never ends (RFC 4861 section 4.6.2); all else ends one second earlier.
 	Infinite = (1<<32 - 1) * time.Second
+	// maxTimer is the largest that fits 32 bits of milliseconds.
+	maxTimer = (1<<32 - 1) * time.Millisecond
 	// minMTU is the smallest MTU of an IPv6 link (RFC 8200 section 5).
 	minMTU = 1280
-	// maxNames bounds the search list, so that an advertisement fits the smallest MTU: fragments are dropped
-	// (RFC 6980 section 5).
-	maxNames = 6
-	// maxServers bounds the resolvers; hosts need not take more than three (RFC 8106 section 5.3.1).
-	maxServers = 8
-	// maxPrefixes bounds the prefixes.
-	maxPrefixes = 8
 	// medium is the only preference of what is no default router (RFC 4191 section 2.2).
 	medium = "medium"
 )
 
-// RA is what one router advertisement says. Durations are whole seconds that fit their fields.
+// RA is what one router advertisement says. Durations are whole seconds that fit their fields, timers whole milliseconds.
 type RA struct {
 	// Source is the sender's MAC, told as source link-layer address; zero: not told.
 	Source ident.MAC
@@ -46,13 +42,23 @@ type RA struct {
 	Preference string
 	// Lifetime as a default router, 0: none.
 	Lifetime time.Duration
-	Prefixes []Prefix
+	// ReachableTime and RetransTimer 0: unspecified.
+	ReachableTime, RetransTimer time.Duration
+	Prefixes                    []Prefix
 	// MTU 0: not told.
 	MTU uint32
-	// Nameservers are the resolvers and Search the domains, both good for NameLifetime (RFC 8106).
-	Nameservers  []netip.Addr
-	Search       []string
-	NameLifetime time.Duration
+	// Nameservers are the resolvers, good for RDNSSLifetime, and Search the domains, good for DNSSLLifetime (RFC 8106).
+	Nameservers                  []netip.Addr
+	RDNSSLifetime, DNSSLLifetime time.Duration
+	Search                       []string
+	// Routes besides the default route (RFC 4191 section 2.3); a Lifetime of 0 takes one back.
+	Routes []site.Route
+	// Pref64 are the prefixes of NAT64 (RFC 8781), with lifetimes that are multiples of 8 s.
+	Pref64 []site.Pref64
+	// CaptivePortal is a URI (RFC 8910); empty: not told.
+	CaptivePortal string
+	// Room is the largest packet in octets that the link carries whole: fragments are dropped (RFC 6980 section 5).
+	Room int
 }
 
 // Prefix is one prefix information option (RFC 4861 section 4.6.2).
@@ -60,12 +66,16 @@ type Prefix struct {
 	Prefix             netip.Prefix
 	OnLink, Autonomous bool
 	Valid, Preferred   time.Duration
+	// Ends is when the prefix is no longer valid; zero: nobody set an end, and each advertisement begins Valid anew.
+	Ends time.Time
 }
 
 // Decision is what to say on a link. RA is nil where nothing is said, and the Reason tells why.
 type Decision struct {
 	reason.Outcome
 	RA *RA
+	// Left is what did not fit, or what no host would understand: one line each.
+	Left []string
 	// Insist: the inventory says `router: self` in so many words, so another router on the link holds nothing back.
 	Insist bool
 	// Limits are the times between unsolicited advertisements.
@@ -89,21 +99,22 @@ func Decide(snap *site.Snapshot, link string, now time.Time) Decision {
 	d.RA = &RA{
 		Source: n.Link.MAC, HopLimit: uint8(min(max(n.RA.HopLimit, 0), 255)),
 		Managed: n.RA.Managed, Other: n.RA.Other, Preference: n.RA.Preference,
-		Lifetime:     seconds(n.RA.Lifetime, maxLifetime),
-		Prefixes:     prefixes(n, now),
-		Nameservers:  nameservers(n.Nameservers),
-		Search:       search(n),
-		NameLifetime: seconds(3*d.Limits.Max, Infinite-time.Second),
+		Lifetime:      seconds(n.RA.Lifetime, maxLifetime),
+		ReachableTime: milliseconds(n.RA.ReachableTime), RetransTimer: milliseconds(n.RA.RetransTimer),
+		RDNSSLifetime: seconds(n.RA.RDNSSLifetime, Infinite), DNSSLLifetime: seconds(n.RA.DNSSLLifetime, Infinite),
+		Room: max(n.Link.MTU, minMTU),
 	}
 	if mtu := n.RA.MTU; mtu >= minMTU {
 		if n.Link.MTU >= minMTU {
 			mtu = min(mtu, n.Link.MTU) // more than the link carries would black-hole what clients send
 		}
 		d.RA.MTU = uint32(mtu)
+		d.RA.Room = min(d.RA.Room, mtu) // who needs a smaller MTU hears nothing larger
 	}
 	if d.RA.Lifetime == 0 {
 		d.RA.Preference = medium
 	}
+	d.Left = fill(d.RA, n, now)
 	return d
 }
 
@@ -128,17 +139,18 @@ func insists(snap *site.Snapshot, n *site.Network) bool {
 }
 
 // prefixes counts the deadlines of dynamic prefixes down; one whose preferred lifetime is over goes on with 0 until its
-// valid lifetime has run out (RFC 9096 section 3.5). SLAAC needs exactly 64 bits: A is left off elsewhere.
+// valid lifetime has run out. SLAAC needs exactly 64 bits: A is left off elsewhere.
 func prefixes(n *site.Network, now time.Time) []Prefix {
 	var out []Prefix
 	for _, p := range n.Prefixes {
-		valid, preferred := remaining(p.ValidUntil, n.Valid, now), remaining(p.PreferredUntil, n.Preferred, now)
-		if !p.IsValid() || valid <= 0 || len(out) == maxPrefixes {
+		as := n.Advertised(p.Prefix)
+		valid, preferred := remaining(p.ValidUntil, as.Valid, now), remaining(p.PreferredUntil, as.Preferred, now)
+		if !p.IsValid() || valid <= 0 {
 			continue
 		}
 		out = append(out, Prefix{
-			Prefix: p.Masked(), OnLink: n.RA.OnLink, Autonomous: n.RA.Autonomous && p.Bits() == 64,
-			Valid: valid, Preferred: min(preferred, valid),
+			Prefix: p.Masked(), OnLink: as.OnLink, Autonomous: as.Autonomous && p.Bits() == 64,
+			Valid: valid, Preferred: min(preferred, valid), Ends: p.ValidUntil,
 		})
 	}
 	return out
@@ -155,41 +167,23 @@ func remaining(until time.Time, lifetime time.Duration, now time.Time) time.Dura
 // seconds cuts a duration to whole seconds between 0 and most.
 func seconds(d, most time.Duration) time.Duration { return min(max(d, 0), most).Truncate(time.Second) }
 
-// nameservers leaves out what a client cannot ask.
-func nameservers(from []netip.Addr) []netip.Addr {
-	var out []netip.Addr
-	for _, a := range from {
-		usable := a.Is6() && !a.Is4In6() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback()
-		if a = a.WithZone(""); usable && !slices.Contains(out, a) && len(out) < maxServers {
-			out = append(out, a)
-		}
-	}
-	return out
+func milliseconds(d time.Duration) time.Duration {
+	return min(max(d, 0), maxTimer).Truncate(time.Millisecond)
 }
 
-// search is the domain and the search list, each name once, without what no name server could be asked for: one bad
-// name must not cost the whole advertisement.
-func search(n *site.Network) []string {
-	var out []string
-	for _, name := range append([]string{n.Domain}, n.Search...) {
-		name = strings.ToLower(strings.TrimSuffix(name, "."))
-		if validName(name) && !slices.Contains(out, name) && len(out) < maxNames {
-			out = append(out, name)
+// Same reports whether two advertisements tell hosts the same, apart from lifetimes that count down by themselves.
+func (r RA) Same(other RA) bool {
+	still := func(r RA) RA {
+		r.Prefixes = slices.Clone(r.Prefixes)
+		for i := range r.Prefixes {
+			if p := &r.Prefixes[i]; !p.Ends.IsZero() {
+				p.Valid = 0
+				if p.Preferred > 0 {
+					p.Preferred = 1
+				}
+			}
 		}
+		return r
 	}
-	return out
-}
-
-// validName checks the sizes of RFC 1035 section 2.3.4 and that the name is ASCII without blanks. Names over 100 octets
-// are legal and refused all the same: all of them must fit.
-func validName(name string) bool {
-	if name == "" || len(name) > 100 {
-		return false
-	}
-	for label := range strings.SplitSeq(name, ".") {
-		if label == "" || len(label) > 63 {
-			return false
-		}
-	}
-	return !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' })
+	return reflect.DeepEqual(still(r), still(other))
 }

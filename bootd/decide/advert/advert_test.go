@@ -43,7 +43,7 @@ func TestDecide(t *testing.T) {
 				Valid: 2 * time.Hour, Preferred: time.Hour,
 			}},
 			Nameservers: []netip.Addr{netip.MustParseAddr("2001:db8:1::1")}, Search: []string{"example.net"},
-			NameLifetime: 3 * time.Minute,
+			RDNSSLifetime: 3 * time.Minute, DNSSLLifetime: 3 * time.Minute, Room: 1500,
 		}
 	}
 	limits := advert.Limits{Min: 20 * time.Second, Max: 60 * time.Second}
@@ -53,6 +53,10 @@ func TestDecide(t *testing.T) {
 		return advert.Decision{
 			Outcome: reason.Outcome{Reason: reason.Answered, Network: "rack1"}, RA: ra, Limits: limits,
 		}
+	}
+	left := func(d advert.Decision, lines ...string) advert.Decision {
+		d.Left = lines
+		return d
 	}
 	tests := []struct {
 		name   string
@@ -77,7 +81,7 @@ func TestDecide(t *testing.T) {
 				n.RA.Preference, n.RA.MTU, n.RA.HopLimit = "high", 1400, 999
 			},
 			want: said(func(r *advert.RA) {
-				r.Managed, r.Other, r.Preference, r.MTU, r.HopLimit = false, false, "high", 1400, 255
+				r.Managed, r.Other, r.Preference, r.MTU, r.HopLimit, r.Room = false, false, "high", 1400, 255, 1400
 				r.Prefixes[0].OnLink, r.Prefixes[0].Autonomous = false, false
 			}),
 		},
@@ -126,9 +130,49 @@ func TestDecide(t *testing.T) {
 					netip.MustParseAddr("fe80::1"), netip.MustParseAddr("ff02::1"), netip.IPv6Loopback(),
 				}
 			},
-			want: said(func(r *advert.RA) {
-				r.Search = []string{"example.net", "b.example", "1.example", "2.example", "3.example", "4.example"}
+			want: left(said(func(r *advert.RA) {
+				r.Search = []string{"example.net", "b.example", "1.example", "2.example", "3.example", "4.example", "5.example"}
 				r.Nameservers = []netip.Addr{netip.MustParseAddr("fe80::1")}
+			}),
+				`the search domain "a..b" is no name that a resolver could be asked for`,
+				`the search domain "`+strings.Repeat("x", 64)+`" is no name that a resolver could be asked for`,
+				`the search domain "with blank" is no name that a resolver could be asked for`,
+				`the search domain "bücher.example" is no name that a resolver could be asked for`),
+		},
+		{
+			name: "prefixes of their own kind",
+			change: func(_ *site.Snapshot, n *site.Network) {
+				p := netip.MustParsePrefix("fd00:1::/64")
+				n.Prefixes = append(n.Prefixes, site.Prefix{Prefix: p})
+				n.RA.Prefixes = []site.PrefixRA{{Prefix: p, OnLink: true, Preferred: time.Minute, Valid: time.Minute}}
+			},
+			want: said(func(r *advert.RA) {
+				r.Prefixes = append(r.Prefixes, advert.Prefix{
+					Prefix: netip.MustParsePrefix("fd00:1::/64"), OnLink: true, Valid: time.Minute, Preferred: time.Minute,
+				})
+			}),
+		},
+		{
+			name: "all else",
+			change: func(_ *site.Snapshot, n *site.Network) {
+				n.RA.ReachableTime, n.RA.RetransTimer = 30*time.Second+500*time.Microsecond, 1<<62
+				n.RA.RDNSSLifetime, n.RA.DNSSLLifetime = time.Hour, 0
+				n.RA.Routes = []site.Route{{Prefix: netip.MustParsePrefix("2001:db8:100::/48"), Lifetime: time.Hour, Preference: "high"}}
+				n.RA.Pref64 = []site.Pref64{
+					{Prefix: netip.MustParsePrefix("64:ff9b::/96"), Lifetime: 181 * time.Second},
+					{Prefix: netip.MustParsePrefix("2001:db8:64::/56"), Lifetime: 99 * time.Hour},
+				}
+				n.RA.CaptivePortal = "https://portal.example.net/api"
+			},
+			want: said(func(r *advert.RA) {
+				r.ReachableTime, r.RetransTimer = 30*time.Second, (1<<32-1)*time.Millisecond
+				r.RDNSSLifetime, r.DNSSLLifetime = time.Hour, 0
+				r.Routes = []site.Route{{Prefix: netip.MustParsePrefix("2001:db8:100::/48"), Lifetime: time.Hour, Preference: "high"}}
+				r.Pref64 = []site.Pref64{
+					{Prefix: netip.MustParsePrefix("64:ff9b::/96"), Lifetime: 184 * time.Second},
+					{Prefix: netip.MustParsePrefix("2001:db8:64::/56"), Lifetime: 65528 * time.Second},
+				}
+				r.CaptivePortal = "https://portal.example.net/api"
 			}),
 		},
 		{
@@ -137,7 +181,7 @@ func TestDecide(t *testing.T) {
 				n.RA.MinInterval, n.RA.MaxInterval = time.Second, 2*time.Second
 			},
 			want: func() advert.Decision {
-				d := said(func(r *advert.RA) { r.NameLifetime = 12 * time.Second })
+				d := said(func(*advert.RA) {})
 				d.Limits = advert.Limits{Min: 3 * time.Second, Max: 4 * time.Second}
 				return d
 			}(),
@@ -191,9 +235,9 @@ func TestDynamicPrefixes(t *testing.T) {
 	later := at(30*time.Second + 300*time.Millisecond)
 	want := []advert.Prefix{
 		{Prefix: p(1), OnLink: true, Autonomous: true, Preferred: time.Hour, Valid: 2 * time.Hour},
-		{Prefix: p(2), OnLink: true, Autonomous: true, Preferred: 569 * time.Second, Valid: 1169 * time.Second},
-		{Prefix: p(3), OnLink: true, Autonomous: true, Preferred: 0, Valid: 29 * time.Second},
-		{Prefix: p(5), OnLink: true, Autonomous: true, Preferred: time.Hour, Valid: 2 * time.Hour},
+		{Prefix: p(2), OnLink: true, Autonomous: true, Preferred: 569 * time.Second, Valid: 1169 * time.Second, Ends: at(20 * time.Minute)},
+		{Prefix: p(3), OnLink: true, Autonomous: true, Preferred: 0, Valid: 29 * time.Second, Ends: at(time.Minute)},
+		{Prefix: p(5), OnLink: true, Autonomous: true, Preferred: time.Hour, Valid: 2 * time.Hour, Ends: at(99 * time.Hour)},
 	}
 	got := advert.Decide(snap, "eth1", later).RA.Prefixes
 	if diff := cmp.Diff(want, got, comparable); diff != "" {
