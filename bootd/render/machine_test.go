@@ -11,7 +11,9 @@ import (
 	"testing"
 )
 
-// shells are those that the installer's scripts must run in: dash always, busybox (the installer's own) where it is.
+// shells are those that the installer's scripts must run in: dash always, busybox (the installer's own) where it is and
+// takes commands from PATH. One that prefers its own applets, as Debian's static build does, would run the real wget and
+// chroot in the place of the test's.
 func shells(t *testing.T) [][]string {
 	t.Helper()
 	dash, err := exec.LookPath("dash")
@@ -19,7 +21,20 @@ func shells(t *testing.T) [][]string {
 		t.Fatal("dash is needed: every Debian system has it")
 	}
 	found := [][]string{{dash}}
-	if busybox, err := exec.LookPath("busybox"); err == nil {
+	busybox, err := exec.LookPath("busybox")
+	switch {
+	case err != nil && os.Getenv("CI") == "true":
+		t.Fatal("busybox, the installer's shell, is not there: scripts/deps.sh test installs it")
+	case err != nil:
+		return found
+	}
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "wget"), []byte("#!/bin/sh\necho ours\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(busybox, "sh", "-c", "wget --help")
+	c.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH")}
+	if out, err := c.Output(); err == nil && string(out) == "ours\n" {
 		found = append(found, []string{busybox, "sh"})
 	}
 	return found
