@@ -38,7 +38,7 @@ func (d *Daemon) openAdapters() error {
 		d.tasks = append(d.tasks, web)
 	}
 	errs := []error{
-		port{"tcp", snap.HTTPPort, "HTTP"}.explain("/proc", err), d.openDHCP(neighbours), d.openTFTP(dir, neighbours, web), d.openDNS(),
+		port{"tcp", snap.HTTPPort, "HTTP"}.explain("/proc", err), d.openDHCP(neighbours), d.openTFTP(dir, neighbours, web), d.openDNS(neighbours),
 	}
 	d.perLink("neighbours", func(l site.Link) (Task, error) { return neighbours.Listen(l) })
 	d.perLink("ra", func(l site.Link) (Task, error) {
@@ -88,8 +88,10 @@ func (d *Daemon) openTFTP(dir *files.Dir, n *netif.Neighbours, web *httpd.Server
 	return nil
 }
 
-func (d *Daemon) openDNS() error {
-	s, err := dns.New(dns.Config{Snapshot: d.world.Snapshot, Observer: d.watch, Now: d.now, Held: d.held})
+func (d *Daemon) openDNS(n *netif.Neighbours) error {
+	s, err := dns.New(dns.Config{
+		Snapshot: d.world.Snapshot, Observer: d.watch, Now: d.now, Held: d.held, Neighbour: n.MAC,
+	})
 	if err != nil {
 		return port{"udp", dns.Port, "DNS"}.explain("/proc", err)
 	}

@@ -56,7 +56,7 @@ func examine(ctx context.Context, file string, in doctor.Input) (doctor.Report, 
 	if in.Kernel, err = doctor.Kernel(); err != nil {
 		return doctor.Report{}, err
 	}
-	in.Resolvers = doctor.Resolvers(ctx, in.Snapshot.Forward)
+	in.Resolvers = doctor.Resolvers(ctx, in.Snapshot.DNS.Upstreams)
 	return doctor.Examine(in), nil
 }
 

@@ -17,7 +17,7 @@ func (deaf) Observe(timeline.Observation) {}
 // BenchmarkHandle is the work for one query without its two system calls.
 func BenchmarkHandle(b *testing.B) {
 	snap := sitetest.Snapshot(b, sitetest.Small(), sitetest.SmallFacts(b))
-	snap.Forward = []netip.AddrPort{netip.MustParseAddrPort("[2001:db8:53::1]:53")}
+	snap.DNS.Upstreams = []site.Upstream{overUDP(netip.MustParseAddrPort("[2001:db8:53::1]:53"))}
 	s, err := New(Config{
 		Snapshot: func() *site.Snapshot { return snap }, Observer: deaf{}, Now: time.Now,
 		Listen: netip.AddrPortFrom(netip.IPv6Loopback(), 0),
@@ -37,7 +37,7 @@ func BenchmarkHandle(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s.cache.put(keyOf(&q), kept)
+	s.cache.put(keyOf(&q, ""), kept, snap, snap.DNS.Cache)
 	for name, p := range map[string]string{"local": header + asked, "cached": header + www} {
 		b.Run(name, func(b *testing.B) {
 			c := client{at: site.Arrival{Source: netip.IPv6Loopback()}, send: func([]byte) {}}

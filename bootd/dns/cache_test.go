@@ -14,7 +14,7 @@ import (
 func held(c *cache) []string {
 	var names []string
 	for e := c.order.Front(); e != nil; e = e.Next() {
-		names = append(names, e.Value.(*item).key.question)
+		names = append(names, e.Value.(*item).key)
 	}
 	return names
 }
@@ -22,26 +22,66 @@ func held(c *cache) []string {
 func TestCacheIsBounded(t *testing.T) {
 	now := sitetest.Now()
 	entry := func(octets int) *answer { return &answer{wire: make([]byte, octets), made: now, life: time.Minute} }
-	c := newCache(3, 10*itemCost)
-	for i := range 5 {
-		c.put(key{question: fmt.Sprint(i)}, entry(10))
+	const limit = 10 * itemCost
+	c := newCache()
+	for i := range 12 {
+		c.put(fmt.Sprint(i), entry(10), nil, limit)
+		c.get([]byte("2"), now, 0)
 	}
-	c.get(key{question: "2"}, now)
-	if diff := cmp.Diff([]string{"2", "4", "3"}, held(c)); diff != "" {
+	if diff := cmp.Diff([]string{"2", "11", "10", "9", "8", "7", "6", "5", "4"}, held(c)); diff != "" {
 		t.Error(diff)
 	}
-	c.put(key{question: "big"}, entry(8*itemCost))
+	c.put("big", entry(8*itemCost), nil, limit)
 	if diff := cmp.Diff([]string{"big"}, held(c)); diff != "" {
 		t.Error(diff)
 	}
-	c.put(key{question: "too big"}, entry(20*itemCost))
+	c.put("too big", entry(20*itemCost), nil, limit)
 	if len(held(c)) != 0 || c.octets != 0 || len(c.items) != 0 {
 		t.Errorf("holds %v, %d octets, %d items", held(c), c.octets, len(c.items))
 	}
-	c.put(key{question: "short"}, &answer{made: now})
-	c.put(key{question: "a"}, entry(10))
-	if c.get(key{question: "a"}, now.Add(time.Minute)) != nil || c.get(key{question: "short"}, now) != nil || c.octets != 0 {
-		t.Errorf("holds what has expired: %v", held(c))
+	for i := range 100 {
+		c.fail(fmt.Sprint(i), nil, now, limit)
+	}
+	if c.octets > limit || len(c.items) != len(held(c)) {
+		t.Errorf("holds %d failures in %d octets", len(c.items), c.octets)
+	}
+}
+
+// TestCacheOverTime: fresh, then stale, then gone; failures are remembered longer each time, and end with an answer.
+func TestCacheOverTime(t *testing.T) {
+	began := sitetest.Now()
+	at := func(d time.Duration) time.Time { return began.Add(d) }
+	a := &answer{wire: make([]byte, 10), made: began, life: time.Minute}
+	c, k := newCache(), []byte("k")
+	look := func(after time.Duration, want known, wantOK bool) {
+		t.Helper()
+		got, ok := c.get(k, at(after), time.Hour)
+		if ok != wantOK || got != want {
+			t.Errorf("after %v: %+v, %v; want %+v, %v", after, got, ok, want, wantOK)
+		}
+	}
+	look(0, known{}, false)
+	c.fail("k", nil, at(0), 1e6)
+	look(999*time.Millisecond, known{waiting: true}, true)
+	look(time.Second, known{}, true)
+	c.fail("k", nil, at(time.Second), 1e6)
+	look(2900*time.Millisecond, known{waiting: true}, true)
+	look(3*time.Second, known{}, true)
+	c.put("k", a, nil, 1e6)
+	look(3*time.Second, known{answer: a}, true)
+	look(53*time.Second, known{answer: a}, true)
+	look(53*time.Second, known{answer: a}, true)
+	look(53*time.Second, known{answer: a}, true)
+	look(54*time.Second, known{answer: a, refresh: true}, true)
+	look(60*time.Second, known{answer: a, stale: true}, true)
+	c.fail("k", nil, at(60*time.Second), 1e6)
+	look(89*time.Second, known{answer: a, stale: true, waiting: true}, true)
+	look(90*time.Second, known{answer: a, stale: true}, true)
+	look(61*time.Minute, known{}, true) // a failure is all that is left
+	c.put("k", &answer{made: at(0)}, nil, 1e6)
+	look(61*time.Minute, known{}, false)
+	if c.octets != 0 || len(c.items) != 0 {
+		t.Errorf("holds %d octets, %d items", c.octets, len(c.items))
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package dns answers for the names of the inventory and forwards everything else (RFC 1035, 2308, 6891, 7766, 8482, 9520),
-// over UDP and TCP, on links that a network names and for their addresses alone.
+// Package dns answers for the names of the inventory and forwards everything else (RFC 1035, 2308, 6891, 7766, 7858, 7873, 8482,
+// 8767, 9520), over UDP and TCP, on links that a network names and for their addresses alone.
 //
 // The codec is miekg/dns. Its server is not used: it starts a goroutine for each query without limit and does not tell on
 // which interface one came in. Here four workers read UDP, what has to wait for an upstream is counted and bounded, and the
@@ -11,6 +11,7 @@ package dns
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"bootd.internal/bootd/decide/name"
+	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/ingress"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/timeline"
@@ -30,14 +32,9 @@ const Port = 53
 const (
 	// workers read queries; none of them ever waits for an upstream.
 	workers = 4
-	// maxFlights, maxWaiting and maxPerPeer bound what waits for upstreams: questions, clients' queries, and those of one
-	// client.
+	// maxFlights and maxWaiting bound what waits for upstreams: questions, and clients' queries.
 	maxFlights = 512
 	maxWaiting = 4096
-	maxPerPeer = 128
-	// cacheItems and cacheOctets bound the cache.
-	cacheItems  = 10_000
-	cacheOctets = 8 << 20
 )
 
 // Observer learns of every query, once.
@@ -48,6 +45,10 @@ type Config struct {
 	Snapshot func() *site.Snapshot
 	Observer Observer
 	Now      func() time.Time
+	// Neighbour finds the card behind an on-link address; nil: nobody knows, and addresses are counted.
+	Neighbour func(index int, a netip.Addr) (ident.MAC, bool)
+	// Roots are whom certificates of upstreams must come from; nil: the machine's own store.
+	Roots *x509.CertPool
 	// Held reports whether a machine holds an address just now; nil: nobody knows (see name.Held).
 	Held name.Held
 	// Listen is where to listen, UDP and TCP, default [::]:53.
@@ -65,6 +66,7 @@ type Server struct {
 	forwarder *forwarder
 	upstreams *upstreams
 	conns     conns
+	hangUp    context.CancelFunc
 }
 
 // New binds the sockets. It fails when the port is taken, often by systemd-resolved or another name server, or when
@@ -86,11 +88,13 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, udp: udp, tcp: tcp, ready: make(chan struct{}),
-		cache:     newCache(cacheItems, cacheOctets),
-		forwarder: newForwarder(maxFlights, maxWaiting, maxPerPeer),
-		upstreams: &upstreams{now: cfg.Now},
-		conns:     conns{open: map[*net.TCPConn]bool{}, perPeer: map[netip.Addr]int{}},
+		cache:     newCache(),
+		forwarder: newForwarder(maxFlights, maxWaiting),
+		conns:     conns{open: map[*net.TCPConn]bool{}, perPeer: map[machine]int{}},
 	}
+	ctx, hangUp := context.WithCancel(context.Background())
+	s.upstreams, s.hangUp = newUpstreams(ctx, cfg.Now, cfg.Roots), hangUp
+	s.upstreams.changed = s.health
 	s.forwarder.ask = s.ask
 	return s, nil
 }
@@ -106,6 +110,7 @@ func (s *Server) Addr() netip.AddrPort { return s.udp.LocalAddr() }
 
 // Close gives the sockets back when Run is never called.
 func (s *Server) Close() error {
+	s.hangUp()
 	if err := errors.Join(s.udp.Close(), s.tcp.Close()); err != nil {
 		return fmt.Errorf("closing DNS sockets: %w", err)
 	}
@@ -127,8 +132,10 @@ func (s *Server) Run(ctx context.Context) error {
 	close(s.ready)
 	err := g.Wait()
 	s.conns.closeAll()
+	s.conns.talks.Wait() // they are the last that could ask for a flight
 	s.forwarder.talks.Wait()
-	s.conns.talks.Wait()
+	s.hangUp()
+	s.upstreams.talks.Wait()
 	return err
 }
 

@@ -127,6 +127,13 @@ func TestAccess(t *testing.T) {
 		t.Errorf("observed %+v", o)
 	}
 
+	r.change(func(s *site.Snapshot) { s.DNS.Access = []netip.Prefix{netip.MustParsePrefix("2001:db8:99::/48")} })
+	r.handle(context.Background(), c, q)
+	if got := unpacked(t, sent); got.Rcode != dns.RcodeSuccess || len(got.Answer) != 1 {
+		t.Error(got)
+	}
+	r.seen.next(t)
+
 	r.mu.Lock()
 	r.snap = nil
 	r.mu.Unlock()

@@ -181,7 +181,7 @@ func FuzzUpstream(f *testing.F) {
 	}
 	f.Add([]byte("\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x00\x00\x1c\x00\x01\xc0\x0c\x00\x1c\x00\x01\xff\xff\xff\xff\x00\x00"))
 	f.Add([]byte("\x12\x34\x81\x81" + strings.Repeat("\x00", 8)))
-	u := &upstreams{now: sitetest.Now}
+	u := newUpstreams(f.Context(), sitetest.Now, nil)
 	f.Fuzz(func(t *testing.T, p []byte) {
 		if len(p) < headerLen {
 			return // matches lets none through

@@ -108,11 +108,8 @@ func (a *answer) reply(q *query, now time.Time, limit int, recursion bool) []byt
 		out = out[:headerLen+len(q.question)]
 		clear(out[6:headerLen])
 		flags |= bitTC
-	} else if spent := uint32(max(0, now.Sub(a.made)/time.Second)); a.life > 0 && spent > 0 {
-		for _, at := range a.ttls {
-			left := binary.BigEndian.Uint32(out[at:])
-			binary.BigEndian.PutUint32(out[at:], left-min(left, spent))
-		}
+	} else if a.life > 0 {
+		a.age(out, now)
 	}
 	binary.BigEndian.PutUint16(out, q.id)
 	binary.BigEndian.PutUint16(out[2:], flags)
@@ -121,6 +118,22 @@ func (a *answer) reply(q *query, now time.Time, limit int, recursion bool) []byt
 		out = appendOPT(out, a.code, q.do)
 	}
 	return out
+}
+
+// staleTTL is how long clients may keep an answer that has run out (RFC 8767 section 4), in seconds.
+const staleTTL = 30
+
+// age writes what is left of the TTLs.
+func (a *answer) age(out []byte, now time.Time) {
+	spent := uint32(max(0, now.Sub(a.made)/time.Second))
+	stale := now.Sub(a.made) >= a.life
+	for _, at := range a.ttls {
+		left := binary.BigEndian.Uint32(out[at:])
+		if stale {
+			left = staleTTL + spent
+		}
+		binary.BigEndian.PutUint32(out[at:], left-min(left, spent))
+	}
 }
 
 // appendOPT adds our OPT record (RFC 6891 section 6.1.2): no options, above all none of the client's.

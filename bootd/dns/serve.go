@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -66,7 +67,7 @@ func (s *Server) handle(ctx context.Context, c client, p []byte) {
 	switch {
 	case snap == nil, errors.Is(err, errSilent):
 		s.observe(c, nil, reasonOnly(reason.Malformed), nil)
-	case !ingress.Local(snap, c.at.Source):
+	case !allowed(snap, c.at.Source):
 		s.answer(c, q, blank(q, codeRefused), reasonOnly(reason.Refused), nil)
 	case errors.Is(err, errNotImplemented):
 		s.answer(c, q, blank(q, codeNotImp), reasonOnly(reason.Refused), nil)
@@ -99,13 +100,30 @@ func (s *Server) resolve(ctx context.Context, c client, q *query, snap *site.Sna
 		s.answer(c, q, blank(q, codeRefused), reasonOnly(reason.Refused), nil)
 		return false
 	}
-	k := keyOf(q)
-	if a := s.cache.get(k, s.cfg.Now()); a != nil {
-		s.answer(c, q, a, reasonOnly(cached(a)), nil)
+	return s.fetch(ctx, c, q, snap)
+}
+
+// fetch answers from the cache, or has the forwarder ask; then it reports true.
+func (s *Server) fetch(ctx context.Context, c client, q *query, snap *site.Snapshot) (later bool) {
+	k := keyOf(q, "")
+	found, ok := s.cache.get([]byte(k), s.cfg.Now(), snap.DNS.Stale)
+	switch {
+	case !ok:
+	case found.waiting && found.answer == nil:
+		s.answer(c, q, blank(q, codeServFail), reasonOnly(reason.UpstreamFailed), nil)
+		return false
+	case found.waiting:
+		s.answer(c, q, found.answer, reasonOnly(reason.Stale), nil)
+		return false
+	case found.answer != nil && !found.stale:
+		if found.refresh {
+			s.forwarder.refresh(ctx, k, q)
+		}
+		s.answer(c, q, found.answer, reasonOnly(reason.Cached), nil)
 		return false
 	}
 	why := s.forwarder.join(ctx, k, q, waiter{
-		peer: c.at.Source,
+		peer: s.counted(c),
 		done: func(a *answer, why reason.Reason, err error) {
 			if ctx.Err() == nil {
 				s.answer(c, q, a, reasonOnly(why), err)
@@ -114,56 +132,87 @@ func (s *Server) resolve(ctx context.Context, c client, q *query, snap *site.Sna
 				c.finish()
 			}
 		},
-	})
-	if why != reason.None {
+	}, found.answer, snap.DNS.ClientLimit)
+	switch {
+	case why == reason.None:
+		return true
+	case found.answer != nil: // an old answer is better than none
+		s.answer(c, q, found.answer, reasonOnly(reason.Stale), nil)
+	default:
 		s.answer(c, q, blank(q, codeServFail), reasonOnly(why), nil)
-		return false
 	}
-	return true
-}
-
-// cached is the reason of an answer that was kept: a failure goes on being one.
-func cached(a *answer) reason.Reason {
-	if a.code == codeServFail {
-		return reason.UpstreamFailed
-	}
-	return reason.Cached
+	return false
 }
 
 // ask is one flight of the forwarder: what it learns is kept before anybody is told.
-func (s *Server) ask(ctx context.Context, q *query) (a *answer, why reason.Reason, err error) {
+func (s *Server) ask(ctx context.Context, k string, q *query) (a *answer, why reason.Reason, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			a, why, err = blank(q, codeServFail), reason.UpstreamFailed, fmt.Errorf("forwarding DNS query: panic: %v", v)
 		}
 	}()
-	if a := s.cache.get(keyOf(q), s.cfg.Now()); a != nil { // the flight before this one landed while the client came to join
-		return a, cached(a), nil
+	snap := s.cfg.Snapshot()
+	found, _ := s.cache.get([]byte(k), s.cfg.Now(), snap.DNS.Stale)
+	switch {
+	case found.answer != nil && !found.stale && !found.refresh: // the flight before this one landed while the client came to join
+		return found.answer, reason.Cached, nil
+	case found.waiting && found.answer == nil:
+		return blank(q, codeServFail), reason.UpstreamFailed, nil
 	}
-	why = reason.Forwarded
-	a, err = s.upstreams.resolve(ctx, q, s.servers(s.cfg.Snapshot()))
-	if err != nil {
-		// Not a fault of ours: the reason says it, and a log line for each would only repeat it.
-		why, err = reason.UpstreamFailed, nil
-		a = blank(q, codeServFail)
-		a.made, a.life = s.cfg.Now(), failureLife
+	a, err = s.upstreams.resolve(ctx, q, s.servers(snap), snap.DNS.UpstreamLimit)
+	switch {
+	case err == nil:
+		s.cache.put(k, a, snap, snap.DNS.Cache)
+		return a, reason.Forwarded, nil
+	case ctx.Err() == nil:
+		s.cache.fail(k, snap, s.cfg.Now(), snap.DNS.Cache)
 	}
-	if ctx.Err() == nil {
-		s.cache.put(keyOf(q), a)
+	// Not a fault of ours: the reason says it, and a log line for each would only repeat it.
+	if found.answer != nil {
+		return found.answer, reason.Stale, nil
 	}
-	return a, why, err
+	return blank(q, codeServFail), reason.UpstreamFailed, nil
 }
 
 // servers are the upstreams without ourselves, or a question would run in circles.
-func (s *Server) servers(snap *site.Snapshot) []netip.AddrPort {
+func (s *Server) servers(snap *site.Snapshot) []site.Upstream {
 	port := s.Addr().Port()
-	out := make([]netip.AddrPort, 0, len(snap.Forward))
-	for _, u := range snap.Forward {
-		if u.Port() != port || !own(snap, u.Addr().WithZone("")) {
+	out := make([]site.Upstream, 0, len(snap.DNS.Upstreams))
+	for _, u := range snap.DNS.Upstreams {
+		if u.Addr.Port() != port || !own(snap, u.Addr.Addr().WithZone("")) {
 			out = append(out, u)
 		}
 	}
 	return out
+}
+
+// allowed reports whether an address may ask: of a served network, or of a prefix that the inventory lets in besides.
+func allowed(snap *site.Snapshot, a netip.Addr) bool {
+	return ingress.Local(snap, a) || slices.ContainsFunc(snap.DNS.Access, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// counted is who a client is when its questions are counted. A router stands before whoever is neither on link nor us, and
+// a machine behind it may use its whole /64.
+func (s *Server) counted(c client) machine {
+	if s.cfg.Neighbour != nil {
+		if m, ok := s.cfg.Neighbour(c.at.Index, c.at.Source); ok {
+			return machine{mac: m}
+		}
+	}
+	if c.net != nil && !c.net.Contains(c.at.Source) && !c.at.Source.IsLinkLocalUnicast() {
+		p, _ := c.at.Source.Prefix(64)
+		return machine{addr: p.Addr()}
+	}
+	return machine{addr: c.at.Source}
+}
+
+// health tells of an upstream that is down, or up again.
+func (s *Server) health(u site.Upstream, down bool) {
+	e := timeline.Event{Kind: timeline.Warning, Addr: u.Addr.String(), Detail: "the resolver " + u.String() + " answers again"}
+	if down {
+		e.Detail = "the resolver " + u.String() + " does not answer: others are asked first, see bootd doctor"
+	}
+	s.cfg.Observer.Observe(timeline.Observation{Adapter: s.String(), Message: "upstream", Events: []timeline.Event{e}})
 }
 
 func own(snap *site.Snapshot, a netip.Addr) bool {
@@ -181,7 +230,7 @@ func own(snap *site.Snapshot, a netip.Addr) bool {
 }
 
 func (s *Server) answer(c client, q *query, a *answer, o reason.Outcome, err error) {
-	recursion := len(s.cfg.Snapshot().Forward) > 0
+	recursion := len(s.cfg.Snapshot().DNS.Upstreams) > 0
 	c.send(a.reply(q, s.cfg.Now(), q.limit(c.tcp), recursion))
 	s.observe(c, q, o, err)
 }

@@ -84,22 +84,32 @@ func (r *rig) snapshot() *site.Snapshot {
 }
 
 // forwardTo swaps the snapshot for one with these upstreams.
-func (r *rig) forwardTo(servers ...netip.AddrPort) {
+func (r *rig) forwardTo(servers ...site.Upstream) {
+	r.change(func(s *site.Snapshot) { s.DNS.Upstreams = servers })
+}
+
+// change swaps the snapshot.
+func (r *rig) change(how func(*site.Snapshot)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	snap := *r.snap
-	snap.Forward = servers
+	how(&snap)
 	r.snap = &snap
 }
 
-func start(t testing.TB, upstreams ...netip.AddrPort) *rig {
+func start(t testing.TB, upstreams ...site.Upstream) *rig {
+	t.Helper()
+	return startWith(t, func(*Config) {}, upstreams...)
+}
+
+func startWith(t testing.TB, configure func(*Config), upstreams ...site.Upstream) *rig {
 	t.Helper()
 	r := &rig{t: t, seen: make(recorder, 8192), clock: &clock{now: sitetest.Now()}}
 	r.snap = sitetest.Snapshot(t, sitetest.Small(), sitetest.SmallFacts(t))
 	r.forwardTo(upstreams...)
-	s, err := New(Config{
-		Snapshot: r.snapshot, Observer: r.seen, Now: r.clock.Now, Listen: netip.AddrPortFrom(netip.IPv6Loopback(), 0),
-	})
+	cfg := Config{Snapshot: r.snapshot, Observer: r.seen, Now: r.clock.Now, Listen: netip.AddrPortFrom(netip.IPv6Loopback(), 0)}
+	configure(&cfg)
+	s, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,29 +212,31 @@ func readTCP(t testing.TB, c io.Reader) *dns.Msg {
 	return unpacked(t, p)
 }
 
-// upstream is a resolver that answers as a test says: each element is one packet; over TCP only the first is sent.
-type upstream struct {
-	addr netip.AddrPort
+// resolver is an upstream that answers as a test says: each element is one packet; over TCP only the first is sent.
+type resolver struct {
+	addr site.Upstream
 	mu   sync.Mutex
 	got  []*dns.Msg
 	// arrived has one element for each question.
 	arrived chan *dns.Msg
 }
 
-func (u *upstream) count() int {
+func (u *resolver) count() int {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return len(u.got)
 }
 
-func startUpstream(t testing.TB, answer func(q *dns.Msg, tcp bool) [][]byte) *upstream {
+func overUDP(a netip.AddrPort) site.Upstream { return site.Upstream{Transport: "udp", Addr: a} }
+
+func startUpstream(t testing.TB, answer func(q *dns.Msg, tcp bool) [][]byte) *resolver {
 	t.Helper()
 	l, err := net.Listen("tcp6", "[::1]:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	u := &upstream{addr: l.Addr().(*net.TCPAddr).AddrPort(), arrived: make(chan *dns.Msg, 4096)}
-	pc, err := net.ListenPacket("udp6", u.addr.String())
+	u := &resolver{addr: overUDP(l.Addr().(*net.TCPAddr).AddrPort()), arrived: make(chan *dns.Msg, 4096)}
+	pc, err := net.ListenPacket("udp6", u.addr.Addr.String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -32,11 +31,11 @@ const (
 type conns struct {
 	mu      sync.Mutex
 	open    map[*net.TCPConn]bool
-	perPeer map[netip.Addr]int
+	perPeer map[machine]int
 	talks   sync.WaitGroup
 }
 
-func (c *conns) add(conn *net.TCPConn, peer netip.Addr) reason.Reason {
+func (c *conns) add(conn *net.TCPConn, peer machine) reason.Reason {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -51,7 +50,7 @@ func (c *conns) add(conn *net.TCPConn, peer netip.Addr) reason.Reason {
 	return reason.None
 }
 
-func (c *conns) remove(conn *net.TCPConn, peer netip.Addr) {
+func (c *conns) remove(conn *net.TCPConn, peer machine) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.open, conn)
@@ -99,8 +98,9 @@ func (s *Server) welcome(ctx context.Context, conn *net.TCPConn) {
 	index, err := ingress.TCPIndex(conn)
 	var why reason.Reason
 	c.at, c.net, why = ingress.Served(s.cfg.Snapshot(), index, c.peer.Addr(), conn.LocalAddr().(*net.TCPAddr).AddrPort().Addr())
+	peer := s.counted(c)
 	if err == nil && why == reason.None {
-		why = s.conns.add(conn, c.peer.Addr())
+		why = s.conns.add(conn, peer)
 	}
 	if err != nil || why != reason.None {
 		_ = conn.Close()
@@ -108,7 +108,7 @@ func (s *Server) welcome(ctx context.Context, conn *net.TCPConn) {
 		return
 	}
 	go func() {
-		defer s.conns.remove(conn, c.peer.Addr())
+		defer s.conns.remove(conn, peer)
 		s.talk(ctx, c, conn)
 	}()
 }

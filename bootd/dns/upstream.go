@@ -2,259 +2,327 @@ package dns
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/netip"
-	"strings"
-	"sync/atomic"
+	"slices"
+	"sync"
 	"time"
 
-	"github.com/miekg/dns"
+	"bootd.internal/bootd/site"
 )
 
 const (
 	// patience is how long a client's question may take: resolvers in clients ask again after 5 s.
 	patience = 4500 * time.Millisecond
-	// firstTry and laterTry are how long one upstream has before the next is asked.
-	firstTry = time.Second
-	laterTry = 1500 * time.Millisecond
-	// maxLife and maxDenial bound how long answers are kept (RFC 2308 section 5 recommends at most 3 hours for denials).
-	maxLife   = 24 * time.Hour
-	maxDenial = time.Hour
-	// failureLife is how long a failure is remembered (RFC 9520 section 3.2: at least a second).
-	failureLife = time.Second
+	// rounds is how often each upstream may be asked for one client, racing how many at once, and again how long before the
+	// same one is asked once more: a datagram may be lost.
+	rounds = 2
+	racing = 3
+	again  = time.Second
 )
 
 var (
 	errMismatch = errors.New("answer to another question")
 	errNoAnswer = errors.New("no upstream answered")
+	errBusy     = errors.New("too many questions wait for it")
+	errUseless  = errors.New("it cannot answer")
+	errOverrun  = errors.New("another upstream answered first")
 )
 
-// upstreams asks resolvers in turn, first the one that answered last.
+// upstreams asks resolvers: the one that answers fastest first, another one beside it when that takes long, the next at once
+// when it fails.
 type upstreams struct {
 	now   func() time.Time
-	first atomic.Uint32
+	roots *x509.CertPool
+	// ctx ends the connections.
+	ctx context.Context
+	// changed is told of an upstream that is down, or up again.
+	changed func(u site.Upstream, down bool)
+	secret  [32]byte
+	talks   sync.WaitGroup
+
+	mu    sync.Mutex
+	known map[site.Upstream]*upstream
 }
 
-// resolve asks until one answers; then it says what that was. An answer that means "I cannot" moves on to the next.
-func (u *upstreams) resolve(ctx context.Context, q *query, servers []netip.AddrPort) (*answer, error) {
+func newUpstreams(ctx context.Context, now func() time.Time, roots *x509.CertPool) *upstreams {
+	u := &upstreams{ctx: ctx, now: now, roots: roots, known: map[site.Upstream]*upstream{}}
+	_, _ = rand.Read(u.secret[:]) // it never fails (crypto/rand)
+	return u
+}
+
+// use finds what is known of these upstreams, and forgets others when there are many.
+func (u *upstreams) use(servers []site.Upstream) []*upstream {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.known) > 2*len(servers)+16 { // inventories came and went
+		for s := range u.known {
+			if !slices.Contains(servers, s) {
+				delete(u.known, s)
+			}
+		}
+	}
+	out := make([]*upstream, len(servers))
+	for i, s := range servers {
+		if u.known[s] == nil {
+			u.known[s] = newUpstream(s, u.secret[:])
+		}
+		out[i] = u.known[s]
+	}
+	return out
+}
+
+// order sorts upstreams: those that answer before those that are down, fast before slow, and as written.
+func order(all []*upstream, now time.Time) (sorted, probes []*upstream) {
+	st := make(map[*upstream]standing, len(all))
+	for _, p := range all {
+		st[p] = p.standing(now)
+	}
+	sorted = slices.Clone(all)
+	slices.SortStableFunc(sorted, func(a, b *upstream) int {
+		x, y := st[a], st[b]
+		if x.down != y.down {
+			if x.down {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(x.rtt, y.rtt)
+	})
+	for _, p := range sorted[1:] {
+		if st[p].probe {
+			probes = append(probes, p)
+		}
+	}
+	return sorted, probes
+}
+
+type result struct {
+	from   *upstream
+	answer *answer
+	err    error
+}
+
+// race is one question on its way to several upstreams.
+type race struct {
+	*upstreams
+	q       *query
+	limit   int
+	ctx     context.Context
+	results chan result
+	wg      sync.WaitGroup
+	// done are upstreams that need not be asked again: they said no.
+	done map[*upstream]bool
+	// running counts what is on its way to each, active all of it.
+	running map[*upstream]int
+	active  int
+}
+
+// resolve asks until one answers; then it says what that was. An answer that means "I cannot" moves on to the next. No more
+// goroutines than racing and the probes are at work at one time, and all have ended when it returns.
+func (u *upstreams) resolve(ctx context.Context, q *query, servers []site.Upstream, limit int) (*answer, error) {
+	if len(servers) == 0 {
+		return nil, errNoAnswer
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
+	inner, overrun := context.WithCancelCause(ctx)
+	sorted, probes := order(u.use(servers), u.now())
+	r := &race{
+		upstreams: u, q: q, limit: limit, ctx: inner, results: make(chan result, rounds*len(sorted)+len(probes)),
+		done: map[*upstream]bool{}, running: map[*upstream]int{},
+	}
+	defer r.wg.Wait()
+	defer overrun(errOverrun)
+	for _, p := range probes[:min(len(probes), 1)] {
+		if p.probing(u.now()) {
+			r.start(p)
+		}
+	}
+	turns := slices.Concat(sorted, sorted)
+	return r.run(turns, sorted)
+}
+
+func (r *race) run(turns, sorted []*upstream) (*answer, error) {
+	next := 0
+	// launch asks the next one that is not asked just now, and says how long to wait until the one after.
+	launch := func() time.Duration {
+		for next < len(turns) {
+			p := turns[next]
+			next++
+			if r.done[p] || r.running[p] > 0 && next <= len(sorted) {
+				continue
+			}
+			r.start(p)
+			if next >= len(sorted) {
+				return again
+			}
+			return p.hedge()
+		}
+		return patience
+	}
+	timer := time.NewTimer(launch())
+	defer timer.Stop()
 	var errs error
-	try := firstTry
-	for range 2 {
-		first := int(u.first.Load())
-		for i := range servers {
-			at := (first + i) % len(servers)
-			a, err := u.ask(ctx, q, servers[at], try)
-			if err == nil {
-				u.first.Store(uint32(at))
-				return a, nil
-			}
-			errs = fmt.Errorf("asking %s: %w", servers[at], err)
-			if ctx.Err() != nil {
-				return nil, fmt.Errorf("%w: %w", errNoAnswer, errs)
-			}
-		}
-		try = laterTry
-	}
-	return nil, fmt.Errorf("%w: %w", errNoAnswer, errs)
-}
-
-// ask asks one upstream: by UDP with EDNS, without EDNS if it does not know that, by TCP if the answer was cut.
-func (u *upstreams) ask(ctx context.Context, q *query, server netip.AddrPort, try time.Duration) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, try)
-	defer cancel()
-	edns := true
-	p, err := exchange(ctx, "udp", q, server, edns)
-	if err == nil && dnsCode(p) == codeFormErr {
-		edns = false
-		p, err = exchange(ctx, "udp", q, server, edns)
-	}
-	if err == nil && binary.BigEndian.Uint16(p[2:])&bitTC != 0 {
-		p, err = exchange(ctx, "tcp", q, server, edns)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return u.keep(p)
-}
-
-// keep makes a kept answer of an upstream's message.
-func (u *upstreams) keep(p []byte) (*answer, error) {
-	m := new(dns.Msg)
-	if err := m.Unpack(p); err != nil {
-		return nil, fmt.Errorf("parsing answer: %w", err)
-	}
-	if !wellFormed(p) || m.Truncated || len(m.Question) > 1 || len(m.Question) == 0 && dnsCode(p) != codeFormErr {
-		return nil, fmt.Errorf("parsing answer: %w", errMismatch)
-	}
-	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
-		return nil, fmt.Errorf("reading answer: %s", dns.RcodeToString[m.Rcode])
-	}
-	for _, rr := range m.Answer {
-		// Then it is a pointer to the question once packed, and comes back in the case that each client wrote.
-		if h := rr.Header(); strings.EqualFold(h.Name, m.Question[0].Name) {
-			h.Name = m.Question[0].Name
-		}
-	}
-	extra := m.Extra[:0]
-	for _, rr := range m.Extra {
-		if t := rr.Header().Rrtype; t != dns.TypeOPT && t != dns.TypeTSIG {
-			extra = append(extra, rr)
-		}
-	}
-	m.Extra = extra
-	m.Authoritative = false
-	a, err := pack(m)
-	if err != nil {
-		return nil, err
-	}
-	// The library reads some broken records that it then writes in another way, broken still: clients are spared those.
-	if err := new(dns.Msg).Unpack(a.wire); err != nil {
-		return nil, fmt.Errorf("checking answer: %w", err)
-	}
-	a.made, a.life = u.now(), life(m)
-	return a, nil
-}
-
-// life is how long an answer may be kept: its smallest TTL, for a denial the smaller of the SOA's TTL and minimum (RFC 2308
-// section 5). A denial without a SOA is not kept.
-func life(m *dns.Msg) time.Duration {
-	limit := maxLife
-	denial := m.Rcode == dns.RcodeNameError || !answers(m)
-	seconds := uint32(1<<31 - 1)
-	soa := false
-	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
-		for _, rr := range section {
-			ttl := rr.Header().Ttl
-			if ttl > 1<<31-1 { // RFC 2181 section 8
-				ttl = 0
-			}
-			if s, ok := rr.(*dns.SOA); ok {
-				soa = true
-				ttl = min(ttl, s.Minttl)
-			}
-			seconds = min(seconds, ttl)
-		}
-	}
-	if denial {
-		limit = maxDenial
-		if !soa {
-			return 0
-		}
-	}
-	return min(limit, time.Duration(seconds)*time.Second)
-}
-
-// answers reports whether a message holds a record of the type that was asked for.
-func answers(m *dns.Msg) bool {
-	for _, rr := range m.Answer {
-		if t := rr.Header().Rrtype; t == m.Question[0].Qtype {
-			return true
-		}
-	}
-	return false
-}
-
-// exchange sends the question from a new port with a new identifier, and waits until the answer to it comes or ctx ends: what
-// does not match is forged, late or broken, and the good answer may be right behind it.
-func exchange(ctx context.Context, network string, q *query, server netip.AddrPort, edns bool) ([]byte, error) {
-	out, err := upstreamQuery(q, edns)
-	if err != nil {
-		return nil, err
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, network, server.String())
-	if err != nil {
-		return nil, fmt.Errorf("opening socket: %w", err)
-	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if network == "tcp" {
-		return exchangeTCP(conn, out)
-	}
-	if _, err := conn.Write(out); err != nil {
-		return nil, fmt.Errorf("sending question: %w", err)
-	}
-	buf := make([]byte, 4096)
 	for {
-		n, err := conn.Read(buf)
-		if err != nil {
-			return nil, fmt.Errorf("waiting for the answer: %w", err)
+		select {
+		case res := <-r.results:
+			r.running[res.from]--
+			r.active--
+			if res.err == nil {
+				for _, p := range sorted {
+					if p != res.from {
+						p.passed()
+					}
+				}
+				return res.answer, nil
+			}
+			errs = fmt.Errorf("asking %s: %w", res.from, res.err)
+			if errors.Is(res.err, errUseless) {
+				r.done[res.from] = true
+			}
+			if r.active == 0 {
+				wait := launch()
+				if r.active == 0 {
+					return nil, fmt.Errorf("%w: %w", errNoAnswer, errs)
+				}
+				timer.Reset(wait)
+			}
+		case <-timer.C:
+			if r.active < racing {
+				timer.Reset(launch())
+			}
+		case <-r.ctx.Done():
+			return nil, fmt.Errorf("%w: %w", errNoAnswer, cmp.Or(errs, r.ctx.Err()))
 		}
-		if matches(buf[:n], out) == nil && wellFormed(buf[:n]) {
-			return buf[:n], nil
+	}
+}
+
+func (r *race) start(p *upstream) {
+	r.running[p]++
+	r.active++
+	r.wg.Go(func() {
+		a, err := r.try(p)
+		r.results <- result{p, a, err}
+	})
+}
+
+// try asks one upstream and notes how that went.
+func (r *race) try(p *upstream) (*answer, error) {
+	if !p.enter(r.limit) {
+		return nil, errBusy
+	}
+	defer p.leave()
+	began := time.Now()
+	raw, err := r.ask(r.ctx, p, r.q)
+	var a *answer
+	if err == nil {
+		if len(questionOf(raw)) == len(r.q.question) {
+			copy(raw[headerLen:], r.q.question) // names that point into it come back in the client's case, not in ours by chance
+		}
+		a, err = r.keep(raw)
+	}
+	took := time.Since(began)
+	switch {
+	case err == nil, errors.Is(err, errUseless):
+		if p.answered(took, err != nil) {
+			r.changed(p.Upstream, false)
+		}
+	case errors.Is(context.Cause(r.ctx), errOverrun):
+		p.slow(took)
+	case r.upstreams.ctx.Err() != nil: // the daemon ends
+	default:
+		if p.failed(r.now(), took) {
+			r.changed(p.Upstream, true)
 		}
 	}
+	return a, err
 }
 
-func exchangeTCP(conn net.Conn, out []byte) ([]byte, error) {
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(out))), out...)); err != nil {
-		return nil, fmt.Errorf("sending question: %w", err)
+// ask asks one upstream in its way: without EDNS if it does not know that, by a connection if an answer was cut or could have
+// been forged.
+func (u *upstreams) ask(ctx context.Context, p *upstream, q *query) ([]byte, error) {
+	for range 2 {
+		form := p.form(u.now())
+		out := upstreamQuery(q, form)
+		var raw []byte
+		var err error
+		if p.Transport == "udp" {
+			raw, err = p.exchange(ctx, out, form)
+			if errors.Is(err, errUseConnection) {
+				raw, err = u.overStream(ctx, p, q, form)
+			}
+		} else {
+			raw, err = u.overStream(ctx, p, q, form)
+		}
+		if err == nil && dnsCode(raw) == codeFormErr && form.edns {
+			p.learn(func() { p.noEDNS = u.now().Add(plainFor) })
+			continue
+		}
+		return raw, err
 	}
-	var size [2]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return nil, fmt.Errorf("waiting for the answer: %w", err)
-	}
-	p := make([]byte, binary.BigEndian.Uint16(size[:]))
-	if _, err := io.ReadFull(conn, p); err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
-	}
-	return p, matches(p, out)
+	return nil, errUseless
 }
 
-// upstreamQuery writes the question anew: nothing of the client's packet but the question, RD, CD and DO reaches an upstream,
-// above all no cookie.
-func upstreamQuery(q *query, edns bool) ([]byte, error) {
-	p := make([]byte, headerLen, headerLen+len(q.question)+11)
-	if _, err := rand.Read(p[:2]); err != nil {
-		return nil, fmt.Errorf("drawing query identifier: %w", err)
+// overStream asks by TCP or TLS, once more on a new connection when the old one ended under it.
+func (u *upstreams) overStream(ctx context.Context, p *upstream, q *query, f form) ([]byte, error) {
+	f.cookie, f.theirs = nil, nil // a connection cannot be forged
+	for range 2 {
+		out := upstreamQuery(q, f)
+		raw, err := u.connect(p).ask(ctx, out)
+		if err == nil {
+			if f.mixed && !bytes.Equal(questionOf(raw), questionOf(out)) {
+				p.learn(func() { p.noCase = u.now().Add(plainFor) })
+			}
+			return raw, nil
+		}
+		if !errors.Is(err, errStreamEnded) || ctx.Err() != nil {
+			return nil, err
+		}
 	}
-	flags := uint16(bitRD | bitAD) // AD: we understand it in the answer (RFC 6840 section 5.7)
-	if q.cd {
-		flags |= bitCD
-	}
-	binary.BigEndian.PutUint16(p[2:], flags)
-	p[5] = 1
-	p = append(p, q.question...)
-	if edns {
-		p = appendOPT(p, 0, q.do)
-	}
-	return p, nil
+	return nil, errStreamEnded
 }
 
-// matches checks identifier, direction and question. A resolver that does not know EDNS may send FORMERR without a question.
-func matches(p, out []byte) error {
-	if len(p) < headerLen || !bytes.Equal(p[:2], out[:2]) || p[2]&0x80 == 0 || p[2]>>3&15 != 0 {
-		return errMismatch
+// connect gives the connection to an upstream, a new one when there is none.
+func (u *upstreams) connect(p *upstream) *stream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stream == nil || p.stream.ended() {
+		s := newStream()
+		p.stream = s
+		u.talks.Go(func() { s.run(u.ctx, func(ctx context.Context) (net.Conn, error) { return u.dial(ctx, p.Upstream) }) })
 	}
-	count := binary.BigEndian.Uint16(p[4:])
-	if count == 0 && dnsCode(p) == codeFormErr {
+	return p.stream
+}
+
+// dial opens a connection; a certificate must be valid for the name of the inventory.
+func (u *upstreams) dial(ctx context.Context, to site.Upstream) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", to.Addr.String())
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	if to.Transport != "tls" {
+		return conn, nil
+	}
+	t := tls.Client(conn, &tls.Config{ServerName: to.Name, RootCAs: u.roots, MinVersion: tls.VersionTLS12})
+	if err := t.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("checking the certificate for %s: %w", to.Name, err)
+	}
+	return t, nil
+}
+
+// questionOf is the question section of a message that matches has looked at.
+func questionOf(p []byte) []byte {
+	if binary.BigEndian.Uint16(p[4:]) == 0 {
 		return nil
 	}
-	end := skipName(out, headerLen) + 4
-	if count != 1 || len(p) < end ||
-		!bytes.Equal(lower(bytes.Clone(p[headerLen:end])), lower(bytes.Clone(out[headerLen:end]))) {
-		return errMismatch
-	}
-	return nil
+	return p[headerLen : skipName(p, headerLen)+4]
 }
-
-// wellFormed reports whether the rest of an answer can be read at all; one that was cut may end anywhere. The library alone
-// would take an answer whose records are missing for one without data.
-func wellFormed(p []byte) bool {
-	if binary.BigEndian.Uint16(p[2:])&bitTC != 0 {
-		return true
-	}
-	_, err := findTTLs(p)
-	return err == nil && new(dns.Msg).Unpack(p) == nil
-}
-
-// dnsCode is the response code without its extension.
-func dnsCode(p []byte) int { return int(p[3] & 15) }

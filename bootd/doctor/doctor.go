@@ -8,7 +8,6 @@ package doctor
 import (
 	"cmp"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -63,8 +62,8 @@ type Input struct {
 	Foreign []heard.Foreign
 	Running bool
 	Started time.Time
-	// Resolvers are those of serve.forward that did not answer, with the reason.
-	Resolvers map[netip.AddrPort]string
+	// Resolvers are the upstreams that did not answer, with the reason.
+	Resolvers map[site.Upstream]string
 	Now       time.Time
 }
 

@@ -102,9 +102,9 @@ func TestExamine(t *testing.T) {
 			"error: bootd has no CAP_NET_RAW | bootd cannot send router advertisements, hear other servers, or recognise machines by their frames",
 		}},
 		{name: "resolver", text: "serve: {forward: \"2001:db8::53\"}\n" + healthy, change: func(in *Input) {
-			in.Resolvers = map[netip.AddrPort]string{netip.MustParseAddrPort("[2001:db8::53]:53"): "no answer in two seconds"}
+			in.Resolvers = map[site.Upstream]string{{Transport: "udp", Addr: netip.MustParseAddrPort("[2001:db8::53]:53")}: "no answer in two seconds"}
 		}, want: []string{
-			"error: the resolver [2001:db8::53]:53 of serve.forward does not answer: no answer in two seconds | machines resolve no foreign names through it: mirrors by name are not found",
+			"error: the resolver [2001:db8::53]:53 does not answer: no answer in two seconds | machines resolve no foreign names through it: mirrors by name are not found",
 		}},
 		{name: "what is known already", text: healthy, change: func(in *Input) {
 			in.Problems = []site.Problem{{Network: "rack1", Msg: "eth1 is down: `ip link set eth1 up`"}}
@@ -156,10 +156,14 @@ func TestResolvers(t *testing.T) {
 		b[2] |= 0x80
 		_, _ = c.WriteToUDPAddrPort(b[:n], from) // who asked is gone: the test says so
 	}()
-	good := c.LocalAddr().(*net.UDPAddr).AddrPort()
-	bad := netip.MustParseAddrPort("[::1]:1")
-	got := Resolvers(context.Background(), []netip.AddrPort{good, bad})
-	if len(got) != 1 || !strings.Contains(got[bad], "refused") {
+	good := site.Upstream{Transport: "udp", Addr: c.LocalAddr().(*net.UDPAddr).AddrPort()}
+	nobody := netip.MustParseAddrPort("[::1]:1")
+	all := []site.Upstream{good}
+	for _, transport := range []string{"udp", "tcp", "tls"} {
+		all = append(all, site.Upstream{Transport: transport, Addr: nobody})
+	}
+	got := Resolvers(context.Background(), all)
+	if len(got) != 3 || !strings.Contains(got[all[1]], "refused") || !strings.Contains(got[all[2]], "refused") || !strings.Contains(got[all[3]], "refused") {
 		t.Errorf("got %v", got)
 	}
 }

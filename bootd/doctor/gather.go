@@ -3,11 +3,12 @@ package doctor
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"bootd.internal/bootd/netif"
+	"bootd.internal/bootd/site"
 )
 
 // capabilities are those that bootd uses, by their number (capabilities(7)).
@@ -98,17 +100,18 @@ func missing(status []byte) []string {
 // resolverTimeout bounds the wait for one resolver.
 const resolverTimeout = 2 * time.Second
 
-// Resolvers asks each resolver for the name servers of the root, all at once, and gives why some did not answer.
-func Resolvers(ctx context.Context, all []netip.AddrPort) map[netip.AddrPort]string {
+// Resolvers asks each resolver for the name servers of the root, all at once and in the way that bootd asks it, and gives why
+// some did not answer.
+func Resolvers(ctx context.Context, all []site.Upstream) map[site.Upstream]string {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	out := map[netip.AddrPort]string{}
-	for _, a := range all {
+	out := map[site.Upstream]string{}
+	for _, u := range all {
 		wg.Go(func() {
-			if err := ask(ctx, a); err != nil {
+			if err := ask(ctx, u); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
-				out[a] = err.Error()
+				out[u] = err.Error()
 			}
 		})
 	}
@@ -119,14 +122,27 @@ func Resolvers(ctx context.Context, all []netip.AddrPort) map[netip.AddrPort]str
 var errNoAnswer = errors.New("no answer in two seconds")
 
 // ask sends one question (RFC 1035 section 4.1); any answer to it will do.
-func ask(ctx context.Context, a netip.AddrPort) error {
-	c, err := (&net.Dialer{Timeout: resolverTimeout}).DialContext(ctx, "udp6", a.String())
+func ask(ctx context.Context, u site.Upstream) error {
+	ctx, cancel := context.WithTimeout(ctx, resolverTimeout)
+	defer cancel()
+	network, prefix := "udp6", 0
+	if u.Transport != "udp" {
+		network, prefix = "tcp6", 2 // its length goes before a message (section 4.2.2)
+	}
+	c, err := new(net.Dialer).DialContext(ctx, network, u.Addr.String())
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
 	defer c.Close()
+	if u.Transport == "tls" {
+		t := tls.Client(c, &tls.Config{ServerName: u.Name, MinVersion: tls.VersionTLS12})
+		if err := t.HandshakeContext(ctx); err != nil {
+			return fmt.Errorf("checking its certificate: %w", err)
+		}
+		c = t
+	}
 	id := uint16(time.Now().UnixNano())
-	q := binary.BigEndian.AppendUint16(nil, id)
+	q := binary.BigEndian.AppendUint16([]byte{0, 17}[:prefix], id)
 	q = append(q, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 1) // RD, one question: . NS IN
 	if err := c.SetDeadline(time.Now().Add(resolverTimeout)); err != nil {
 		return fmt.Errorf("setting a deadline: %w", err)
@@ -137,13 +153,20 @@ func ask(ctx context.Context, a netip.AddrPort) error {
 	b := make([]byte, 4096)
 	for {
 		n, err := c.Read(b)
+		if err == nil && prefix > 0 && n < prefix+12 {
+			var more int
+			more, err = io.ReadAtLeast(c, b[n:], prefix+12-n)
+			n += more
+		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			return errNoAnswer
 		case err != nil:
 			return fmt.Errorf("asking: %w", err)
-		case n >= 12 && binary.BigEndian.Uint16(b) == id && b[2]&0x80 != 0:
+		case n >= prefix+12 && binary.BigEndian.Uint16(b[prefix:]) == id && b[prefix+2]&0x80 != 0:
 			return nil
+		case prefix > 0:
+			return fmt.Errorf("asking: %w", errors.New("answer to another question"))
 		}
 	}
 }

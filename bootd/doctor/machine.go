@@ -94,11 +94,17 @@ func (x *examination) upstream() (Link, bool) {
 	return x.Kernel.Links[i], true
 }
 
+// dig is the command that asks an upstream as bootd does.
+func dig(u site.Upstream) string {
+	how := map[string]string{"tcp": "+tcp ", "tls": "+tls-ca +tls-hostname=" + u.Name + " "}[u.Transport]
+	return fmt.Sprintf("dig %s-p %d @%s . NS", how, u.Addr.Port(), u.Addr.Addr())
+}
+
 func (x *examination) resolvers() {
-	for _, a := range x.Snapshot.Forward {
+	for _, a := range x.Snapshot.DNS.Upstreams {
 		if why, bad := x.Resolvers[a]; bad {
-			x.add(Error, nil, fmt.Sprintf("the resolver %s of serve.forward does not answer: %s", a, why),
-				"machines resolve no foreign names through it: mirrors by name are not found", fmt.Sprintf("ask it yourself: dig -p %d @%s . NS", a.Port(), a.Addr()))
+			x.add(Error, nil, fmt.Sprintf("the resolver %s does not answer: %s", a, why),
+				"machines resolve no foreign names through it: mirrors by name are not found", "ask it yourself: "+dig(a))
 		}
 	}
 }

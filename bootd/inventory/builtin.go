@@ -42,6 +42,16 @@ func BuiltinServe() Serve {
 	}
 }
 
+// BuiltinDNS is what the section dns is when it says nothing.
+func BuiltinDNS() DNS {
+	return DNS{
+		Cache:         builtin[uint64](16_000_000),
+		Stale:         builtin(24 * time.Hour),
+		ClientLimit:   builtin(128),
+		UpstreamLimit: builtin(512),
+	}
+}
+
 // BuiltinRA is what a network advertises when it says nothing: M=1 O=1 and an on-link prefix with A=1 make every known
 // client work on one link. MinInterval is a third of MaxInterval (RFC 4861 section 6.2.1), Lifetime three times of it once this
 // machine can forward; both follow a MaxInterval that is set, and so

@@ -27,6 +27,7 @@ func (p *parser) check() {
 	}
 	c.references()
 	c.secrets()
+	c.upstreams()
 	c.links()
 	c.lengths()
 	c.overlaps()

@@ -81,7 +81,7 @@ func code() (now map[string][]string, later []string) {
 		return slices.DeleteFunc(all, func(k string) bool { return slices.Contains(inherited, k) })
 	}
 	for heading, k := range map[string]keys{
-		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
+		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "dns": keysOf(dnsFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
 		"nics": keysOf(nicFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
 		"ra.routes": keysOf(raRouteFields), "ra.pref64": keysOf(raPref64Fields),
@@ -150,6 +150,7 @@ func TestDocumentedExamples(t *testing.T) {
 	network := []string{`interface: eth1`, `prefix: "2001:db8:1::/64"`}
 	places := map[string]func(string) string{
 		"Sections": func(x string) string { return x },
+		"dns":      func(x string) string { return "dns: " + entry(x) },
 		"serve":    func(x string) string { return "serve: " + entry(x) },
 		"Settings": func(x string) string { return "defaults: " + entry(x) },
 		"users":    func(x string) string { return "defaults: {users: {a: " + entry(x, `password: "$6$salt$hash"`) + "}}" },
@@ -208,6 +209,32 @@ func TestDocumentedExamples(t *testing.T) {
 	}
 }
 
+// TestModuleDNS: the tables of docs/modules/dns.md are those of docs/inventory.md.
+func TestModuleDNS(t *testing.T) {
+	module, err := os.ReadFile("../../docs/modules/dns.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, rows := string(readDoc(t)), 0
+	for line := range strings.Lines(string(module)) {
+		if !strings.HasPrefix(line, "| `") || strings.Count(line, "|") < 6 {
+			continue
+		}
+		rows++
+		if !strings.Contains(whole, line) {
+			t.Errorf("docs/modules/dns.md: not a row of docs/inventory.md: %s", line)
+		}
+	}
+	for _, k := range keysOf(dnsFields).now {
+		if !strings.Contains(string(module), "\n| `"+k+"` |") {
+			t.Errorf("docs/modules/dns.md: no row for %s", k)
+		}
+	}
+	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(module), -1) {
+		mustParse(t, block[1])
+	}
+}
+
 func readDoc(t *testing.T) []byte {
 	t.Helper()
 	data, err := os.ReadFile("../../docs/inventory.md")
@@ -244,7 +271,7 @@ func TestDocumentedFaults(t *testing.T) {
 // TestDocumentedDefaults compares the defaults of the tables with what is built in.
 func TestDocumentedDefaults(t *testing.T) {
 	tables, _ := documented(t)
-	for heading, builtin := range map[string]any{"Settings": Builtin(), "serve": BuiltinServe(), "ra": BuiltinRA()} {
+	for heading, builtin := range map[string]any{"Settings": Builtin(), "serve": BuiltinServe(), "dns": BuiltinDNS(), "ra": BuiltinRA()} {
 		v := reflect.ValueOf(builtin)
 		for _, r := range tables[heading] {
 			i := slices.IndexFunc(slices.Collect(v.Type().Fields()), func(f reflect.StructField) bool { return fold(f.Name) == fold(r.key) })
@@ -275,7 +302,7 @@ func texts(v reflect.Value) []string {
 		}
 		return out
 	}
-	if v.FieldByName("From").String() == "" {
+	if v.Kind() != reflect.Struct || !v.FieldByName("From").IsValid() || v.FieldByName("From").String() == "" {
 		return nil
 	}
 	switch x := v.FieldByName("V").Interface().(type) {
@@ -283,6 +310,8 @@ func texts(v reflect.Value) []string {
 		return []string{brief(x)}
 	case netip.AddrPort:
 		return []string{x.String()}
+	case uint64:
+		return []string{fmt.Sprint(x/1e6) + "M"}
 	default:
 		return []string{fmt.Sprint(x)}
 	}

@@ -62,7 +62,10 @@ func whole() *Inventory {
 		Serve: Serve{
 			Files: at("files", "serve", 2, 10), Templates: at("/etc/bootd/templates", "serve", 3, 14),
 			Loaders: map[string]Value[string]{"x86_64": at("efi/ipxe.efi", "serve", 4, 23)},
-			Forward: at([]netip.AddrPort{netip.MustParseAddrPort("[2001:db8::53]:53"), netip.MustParseAddrPort("[2001:db8::54]:5353")},
+			Forward: at([]Upstream{
+				{Transport: "udp", Addr: netip.MustParseAddrPort("[2001:db8::53]:53")},
+				{Transport: "udp", Addr: netip.MustParseAddrPort("[2001:db8::54]:5353")},
+			},
 				"serve", 5, 12),
 			HTTPPort: at(8080, "serve", 6, 14), Metrics: at(netip.AddrPort{}, "serve", 7, 12),
 		},

@@ -60,6 +60,7 @@ type Inventory struct {
 	// Hash is the SHA-256 of the file's octets in hex.
 	Hash     string
 	Serve    Serve
+	DNS      DNS
 	Defaults Settings
 	// Networks, Profiles and Hosts stand in the order of the file.
 	Networks []Network
@@ -79,8 +80,8 @@ type Serve struct {
 	// Loaders maps an architecture (bios, x86, x86_64, arm, arm64) to the boot loader that firmware gets, a path below
 	// Files. Built in: x86_64 ipxe.efi, arm64 ipxe-arm64.efi, x86 ipxe-i386.efi.
 	Loaders map[string]Value[string]
-	// Forward is the recursive resolvers that DNS questions go to.
-	Forward Value[[]netip.AddrPort]
+	// Forward is the recursive resolvers that DNS questions go to: the short form of DNS.Upstreams.
+	Forward Value[[]Upstream]
 	// HTTPPort is the TCP port of the boot files and scripts, default 80.
 	HTTPPort Value[int]
 	// Metrics is where Prometheus metrics are served, default [::1]:9547; "off" is the zero AddrPort.

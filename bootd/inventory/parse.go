@@ -50,6 +50,12 @@ var topFields = []field[Inventory]{
 			walk(p, v, serveFields, &inv.Serve)
 		}
 	}},
+	{name: "dns", set: func(p *parser, inv *Inventory, v value) {
+		v.from = "dns"
+		if !v.null() {
+			walk(p, v, dnsFields, &inv.DNS)
+		}
+	}},
 	{name: "defaults", set: func(p *parser, inv *Inventory, v value) {
 		v.from = "defaults"
 		if !v.null() {

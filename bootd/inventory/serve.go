@@ -11,7 +11,7 @@ var serveFields = []field[Serve]{
 	{name: "files", set: put(func(s *Serve) *Value[string] { return &s.Files }, (*parser).text)},
 	{name: "templates", set: put(func(s *Serve) *Value[string] { return &s.Templates }, (*parser).text)},
 	{name: "loaders", set: loaders},
-	{name: "forward", set: put(func(s *Serve) *Value[[]netip.AddrPort] { return &s.Forward }, listOf((*parser).forwarder))},
+	{name: "forward", set: put(func(s *Serve) *Value[[]Upstream] { return &s.Forward }, listOf((*parser).upstream))},
 	{name: "http_port", set: put(func(s *Serve) *Value[int] { return &s.HTTPPort }, between(1, 65535))},
 	{name: "metrics", set: put(func(s *Serve) *Value[netip.AddrPort] { return &s.Metrics }, (*parser).metrics)},
 }
@@ -45,10 +45,6 @@ func suggestArch(s string) string {
 		return ", did you mean bios?"
 	}
 	return suggest(s, Architectures())
-}
-
-func (p *parser) forwarder(v value) (netip.AddrPort, bool) {
-	return p.addrPort(v, 53, "an address such as 2001:db8::53 or [2001:db8::53]:5353")
 }
 
 func (p *parser) metrics(v value) (netip.AddrPort, bool) {

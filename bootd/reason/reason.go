@@ -146,6 +146,9 @@ const (
 	// Listening: it is not known yet whether another DHCPv6 server is on this link.
 	Listening
 
+	// Stale: no upstream answered, and an answer that has run out was given.
+	Stale
+
 	end
 )
 
@@ -167,7 +170,7 @@ var names = [...]string{
 	LocalName: "local-name", Cached: "cached", Forwarded: "forwarded", UpstreamFailed: "upstream-failed",
 	NoUpstream: "no-upstream", Refused: "refused", BadHopLimit: "bad-hop-limit", BadSource: "bad-source",
 	Looped: "looped", RouterElsewhere: "router-elsewhere", Discover: "discover",
-	ServerElsewhere: "server-elsewhere", Listening: "listening",
+	ServerElsewhere: "server-elsewhere", Listening: "listening", Stale: "stale",
 }
 
 // String is the kebab-case name, stable for metrics and logs.

@@ -77,13 +77,26 @@ func (r *resolver) serve() {
 	r.snap.Templates = s.Templates.Or(b.Templates).V
 	r.snap.HTTPPort = s.HTTPPort.Or(b.HTTPPort).V
 	r.snap.Metrics = s.Metrics.Or(b.Metrics).V
-	r.snap.Forward = slices.Clone(s.Forward.V)
+	r.dns()
 	r.snap.Loaders = make(map[string]string, len(b.Loaders))
 	for arch, v := range b.Loaders {
 		r.snap.Loaders[arch] = v.V
 	}
 	for arch, v := range s.Loaders {
 		r.snap.Loaders[arch] = v.V
+	}
+}
+
+// dns takes what the section dns says over what is built in.
+func (r *resolver) dns() {
+	d, b := &r.inv.DNS, inventory.BuiltinDNS()
+	r.snap.DNS = DNS{
+		Upstreams: slices.Clone(d.Upstreams.Or(r.inv.Serve.Forward).V),
+		Cache:     int(d.Cache.Or(b.Cache).V), Stale: d.Stale.Or(b.Stale).V,
+		ClientLimit: d.ClientLimit.Or(b.ClientLimit).V, UpstreamLimit: d.UpstreamLimit.Or(b.UpstreamLimit).V,
+	}
+	for _, p := range d.Access {
+		r.snap.DNS.Access = append(r.snap.DNS.Access, p.V)
 	}
 }
 

@@ -118,7 +118,7 @@ networks:
 	equal(t, "loaders", map[string]string{
 		"x86_64": "snponly.efi", "bios": "undionly.kpxe", "arm64": "ipxe-arm64.efi", "x86": "ipxe-i386.efi",
 	}, s.Loaders)
-	equal(t, "forward", []netip.AddrPort{netip.MustParseAddrPort("[2001:db8::53]:53")}, s.Forward)
+	equal(t, "upstreams", []site.Upstream{{Transport: "udp", Addr: netip.MustParseAddrPort("[2001:db8::53]:53")}}, s.DNS.Upstreams)
 	if s.Files != "/srv/files" || s.Templates != "tt" || s.HTTPPort != 8080 || s.Metrics.IsValid() {
 		t.Errorf("files %s, templates %s, port %d, metrics %s", s.Files, s.Templates, s.HTTPPort, s.Metrics)
 	}

@@ -53,8 +53,8 @@ type Snapshot struct {
 	Networks   []*Network
 	Hosts      []*Host
 	Profiles   map[string]*Profile
-	// Forward is the resolvers that DNS questions go to.
-	Forward  []netip.AddrPort
+	// DNS is how names are resolved that are not the site's own.
+	DNS      DNS
 	HTTPPort int
 	// Files and Templates are directories as the inventory names them: relative ones are relative to its file.
 	Files, Templates string
@@ -65,6 +65,21 @@ type Snapshot struct {
 
 	index index
 }
+
+// DNS is what the resolver knows besides the names of hosts.
+type DNS struct {
+	Upstreams []Upstream
+	// Access are prefixes that may ask besides those of the networks.
+	Access []netip.Prefix
+	// Cache is the most that kept answers may take, in octets; Stale how long they are kept after their time.
+	Cache int
+	Stale time.Duration
+	// ClientLimit and UpstreamLimit bound what waits, of one machine and for one upstream.
+	ClientLimit, UpstreamLimit int
+}
+
+// Upstream is a resolver that questions go to.
+type Upstream = inventory.Upstream
 
 // Network is one network as it is served now.
 type Network struct {

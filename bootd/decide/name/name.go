@@ -102,7 +102,7 @@ func Decide(snap *site.Snapshot, held Held, q Question) Answer {
 	if a, ok := d.special(); ok {
 		return a
 	}
-	if len(snap.Forward) == 0 {
+	if len(snap.DNS.Upstreams) == 0 {
 		if zone, ok := d.ours(); ok {
 			return d.deny(zone)
 		}
@@ -214,7 +214,7 @@ func (d decider) reverse() (Answer, bool) {
 	if zone, private := privateZone(d.name); private {
 		return d.deny(zone), true
 	}
-	if _, served := d.snap.NetworkOf(addr); ok && served && len(d.snap.Forward) == 0 {
+	if _, served := d.snap.NetworkOf(addr); ok && served && len(d.snap.DNS.Upstreams) == 0 {
 		return d.deny(d.name), true
 	}
 	return Answer{}, false

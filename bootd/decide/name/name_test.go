@@ -63,7 +63,7 @@ func empty(host, zone string, code RCode) Answer {
 func TestDecide(t *testing.T) {
 	snap := small(t)
 	forwarding := *snap
-	forwarding.Forward = []netip.AddrPort{netip.MustParseAddrPort("[2001:db8:53::1]:53")}
+	forwarding.DNS.Upstreams = []site.Upstream{{Transport: "udp", Addr: netip.MustParseAddrPort("[2001:db8:53::1]:53")}}
 	n1, n3a, n3b := fixed(t, snap, "r1n01", 0), fixed(t, snap, "r1n03", 0), fixed(t, snap, "r1n03", 1)
 	n2, self := netip.MustParseAddr("2001:db8:1::102"), netip.MustParseAddr("2001:db8:1::1")
 	stranger := netip.MustParseAddr("2001:db8:1::dead")
