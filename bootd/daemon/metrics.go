@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"bootd.internal/bootd/decide/advert"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
 )
@@ -19,7 +20,9 @@ type Metrics struct {
 	answers *prometheus.CounterVec
 	faults  *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
-	gauges  map[gauge]prometheus.Gauge
+	// conflicts have decide/advert's kinds as label.
+	conflicts *prometheus.CounterVec
+	gauges    map[gauge]prometheus.Gauge
 
 	mu       sync.Mutex
 	messages map[[2]string]bool
@@ -64,14 +67,20 @@ func NewMetrics(version string) *Metrics {
 			Name: "bootd_decision_seconds", Help: "Seconds from a packet's arrival to the end of its answer.",
 			Buckets: []float64{.0001, .0003, .001, .003, .01, .03, .1, .3, 1, 5},
 		}, []string{"adapter"}),
+		conflicts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bootd_router_conflicts_total", Help: "Advertisements of other routers that contradict ours, by what (RFC 4861 section 6.2.7).",
+		}, []string{"conflict"}),
 		gauges: map[gauge]prometheus.Gauge{}, messages: map[[2]string]bool{},
+	}
+	for _, k := range advert.Kinds() {
+		m.conflicts.WithLabelValues(string(k))
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "bootd_info", Help: "Always 1; the label says the version.", ConstLabels: prometheus.Labels{"version": version},
 	})
 	info.Set(1)
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.answers, m.faults, m.seconds, info, collectors.NewGoCollector(),
+	r.MustRegister(m.answers, m.faults, m.seconds, m.conflicts, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for g, help := range gaugeHelp {
 		m.gauges[g] = prometheus.NewGauge(prometheus.GaugeOpts{Name: string(g), Help: help})
@@ -92,6 +101,11 @@ func (m *Metrics) observe(o timeline.Observation) {
 	}
 	if o.Err != nil {
 		m.faults.WithLabelValues(o.Adapter).Inc()
+	}
+	if o.Foreign != nil {
+		for _, c := range o.Foreign.Conflicts {
+			m.conflicts.WithLabelValues(c).Inc()
+		}
 	}
 	if o.Took > 0 {
 		m.seconds.WithLabelValues(o.Adapter).Observe(o.Took.Seconds())

@@ -59,6 +59,19 @@ bootd_problems 0
 # HELP bootd_ready 1 while the daemon serves.
 # TYPE bootd_ready gauge
 bootd_ready 0
+# HELP bootd_router_conflicts_total Advertisements of other routers that contradict ours, by what (RFC 4861 section 6.2.7).
+# TYPE bootd_router_conflicts_total counter
+bootd_router_conflicts_total{conflict="default-router"} 0
+bootd_router_conflicts_total{conflict="foreign-prefix"} 0
+bootd_router_conflicts_total{conflict="hop-limit"} 0
+bootd_router_conflicts_total{conflict="managed"} 0
+bootd_router_conflicts_total{conflict="mtu"} 0
+bootd_router_conflicts_total{conflict="other"} 0
+bootd_router_conflicts_total{conflict="prefix-flags"} 0
+bootd_router_conflicts_total{conflict="prefix-lifetime"} 0
+bootd_router_conflicts_total{conflict="reachable-time"} 0
+bootd_router_conflicts_total{conflict="resolver"} 0
+bootd_router_conflicts_total{conflict="retrans-timer"} 0
 # HELP bootd_store_failed 1 while the store takes no writes.
 # TYPE bootd_store_failed gauge
 bootd_store_failed 0
@@ -93,5 +106,27 @@ func TestMessageLabelIsBounded(t *testing.T) {
 	}
 	if n := strings.Count(scrape(t, m, "bootd_decisions_total{"), "\n"); n != maxMessages+1 {
 		t.Errorf("%d label sets, want %d", n, maxMessages+1)
+	}
+}
+
+// TestRouterConflicts: each advertisement that contradicts us counts, by what, and what was never seen is zero.
+func TestRouterConflicts(t *testing.T) {
+	m := NewMetrics("v1")
+	m.observe(timeline.Observation{Foreign: &timeline.Foreign{Kind: timeline.OtherRouter, Conflicts: []string{"mtu", "default-router"}}})
+	m.observe(timeline.Observation{Foreign: &timeline.Foreign{Kind: timeline.OtherRouter, Conflicts: []string{"mtu"}}})
+	want := `bootd_router_conflicts_total{conflict="default-router"} 1
+bootd_router_conflicts_total{conflict="foreign-prefix"} 0
+bootd_router_conflicts_total{conflict="hop-limit"} 0
+bootd_router_conflicts_total{conflict="managed"} 0
+bootd_router_conflicts_total{conflict="mtu"} 2
+bootd_router_conflicts_total{conflict="other"} 0
+bootd_router_conflicts_total{conflict="prefix-flags"} 0
+bootd_router_conflicts_total{conflict="prefix-lifetime"} 0
+bootd_router_conflicts_total{conflict="reachable-time"} 0
+bootd_router_conflicts_total{conflict="resolver"} 0
+bootd_router_conflicts_total{conflict="retrans-timer"} 0
+`
+	if diff := cmp.Diff(want, scrape(t, m, "bootd_router_conflicts_total{")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

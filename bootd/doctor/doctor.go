@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"bootd.internal/bootd/decide/advert"
 	"bootd.internal/bootd/heard"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/timeline"
@@ -141,11 +142,39 @@ func (x *examination) capabilities() {
 	}
 }
 
+// conflicts names what else contradicts us in another router's advertisement; of flags and default routers more is said beside.
+func (x *examination) conflicts(n *site.Network, f heard.Foreign) {
+	for _, c := range advert.Conflicts(n, advert.Decide(x.Snapshot, n.Interface, x.Now).RA, f.Foreign) {
+		switch c.Kind {
+		case advert.Managed, advert.Other, advert.DefaultRouter:
+			if !f.Managed || c.Kind == advert.DefaultRouter {
+				continue
+			}
+		}
+		x.add(Warning, n, fmt.Sprintf("the RA of %s on %s has %s", f.Addr, n.Interface, c.What), c.Consequence,
+			"let both say the same, or switch one of them off")
+	}
+}
+
+// lacks names what the routers of a link that bootd leaves to them do not tell machines.
+func (x *examination) lacks(n *site.Network, all []heard.Foreign) {
+	if n.RouterSelf || len(all) == 0 {
+		return
+	}
+	told := make([]timeline.Foreign, len(all))
+	for i, f := range all {
+		told[i] = f.Foreign
+	}
+	for _, c := range advert.Lacks(n, told) {
+		x.add(Warning, n, fmt.Sprintf("%s on %s by %s", c.What, n.Interface, all[0].Addr), c.Consequence,
+			"let that router say it, or switch its advertisements off and write router: self for "+n.Name)
+	}
+}
+
 // routers compares who advertises on a link with who should.
 func (x *examination) routers(n *site.Network) {
-	heardOne := false
-	for _, f := range x.on(n, timeline.OtherRouter) {
-		heardOne = true
+	all := x.on(n, timeline.OtherRouter)
+	for _, f := range all {
 		text := fmt.Sprintf("the RA of %s on %s has M=%d O=%d, router lifetime %s (heard %s ago)", f.Addr, n.Interface,
 			bit(f.Managed), bit(f.Other), f.Lifetime, x.Now.Sub(f.Last).Round(time.Second))
 		do := "set M and O on that router (radvd: AdvManagedFlag on; AdvOtherConfigFlag on), or switch its advertisements off and write router: self for " + n.Name
@@ -154,16 +183,18 @@ func (x *examination) routers(n *site.Network) {
 			x.add(Error, n, text, "iPXE will not ask DHCPv6 when it hears this one first: no boot script", do)
 		case !f.Managed:
 			x.add(Warning, n, text, "iPXE asks DHCPv6 for options only, and Ubuntu's installer, which takes its address by DHCPv6, gets none", do)
-		case !f.Held && n.RouterSelf:
+		case !f.Held && n.RouterSelf && f.Lifetime > 0:
 			x.add(Warning, n, text, "two routers advertise on this link: machines may send their traffic to either", "write router: other for "+n.Name+" if that one routes, or switch it off")
 		}
+		x.conflicts(n, f)
 		if f.Held {
 			x.add(Warning, n, fmt.Sprintf("bootd sends no advertisements on %s, because %s was there first", n.Interface, f.Addr),
 				"machines know only what that router says: resolver, flags and prefix are its own",
 				"write router: other for "+n.Name+" if that is meant, router: self if bootd shall advertise")
 		}
 	}
-	if !n.RouterSelf && !heardOne && x.Running && x.Now.Sub(x.Started) > listened && n.Link != nil && n.Link.Up {
+	x.lacks(n, all)
+	if !n.RouterSelf && len(all) == 0 && x.Running && x.Now.Sub(x.Started) > listened && n.Link != nil && n.Link.Up {
 		x.add(Error, n, "the inventory says router: other, and no router advertises on "+n.Interface,
 			"iPXE and Debian's installer wait for an advertisement and give up", "switch that router's advertisements on (M=1 O=1), or write router: self")
 	}

@@ -70,6 +70,20 @@ func TestExamine(t *testing.T) {
 		{name: "a router without M", text: healthy, change: foreign(router(false, true, false)), want: []string{
 			"warning: the RA of fe80::1 on eth1 has M=0 O=1, router lifetime 30m0s (heard 5s ago) | iPXE asks DHCPv6 for options only, and Ubuntu's installer, which takes its address by DHCPv6, gets none",
 		}},
+		{name: "a router that contradicts", text: healthy, change: func(in *Input) {
+			f := router(true, true, false)
+			f.HopLimit, f.Lifetime, f.Nameservers = 32, 0, []netip.Addr{netip.MustParseAddr("2001:db8::53")}
+			f.Prefixes = []timeline.ForeignPrefix{{Prefix: netip.MustParsePrefix("2001:db8:9::/64"), Autonomous: true, Valid: time.Hour}}
+			in.Foreign = []heard.Foreign{f}
+		}, want: []string{
+			"warning: the RA of fe80::1 on eth1 has hop limit 32 where bootd says 64 | machines change their hop limit with each advertisement; with the lower one far hosts may be out of reach",
+			"warning: the RA of fe80::1 on eth1 has the prefix 2001:db8:9::/64, which is none of rack1 | machines make addresses in it that neither DHCPv6 nor DNS of this site know, and may send from them",
+			"warning: the RA of fe80::1 on eth1 has the resolver 2001:db8::53, which rack1 does not name | machines that ask it find no name of this site",
+		}},
+		{name: "the other router lacks what machines need", text: strings.Replace(healthy, "64\"}", "64\", router: other}", 1), change: foreign(router(true, true, false)), want: []string{
+			"warning: the prefix 2001:db8:1::/64 is not advertised on eth1 by fe80::1 | iPXE's address out of it is a /128 without neighbours, and machines make no address in it",
+			"warning: no resolver (RDNSS) is advertised on eth1 by fe80::1 | Debian's installer, and what has no DHCPv6, stops and asks for one",
+		}},
 		{name: "a router long ago", text: healthy, change: func(in *Input) {
 			f := router(false, false, true)
 			f.Last = f.Last.Add(-time.Hour)

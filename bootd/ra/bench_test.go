@@ -36,7 +36,9 @@ type bench struct {
 	mu    sync.Mutex
 	snap  *site.Snapshot
 	lines []string
-	fail  error
+	// foreign is what was told of other routers.
+	foreign []timeline.Foreign
+	fail    error
 }
 
 type frame struct {
@@ -138,6 +140,11 @@ func (b *bench) Observe(o timeline.Observation) {
 		s += " error: " + o.Err.Error()
 	}
 	b.note("%s", s)
+	if o.Foreign != nil {
+		b.mu.Lock()
+		b.foreign = append(b.foreign, *o.Foreign)
+		b.mu.Unlock()
+	}
 }
 
 func (b *bench) run() {

@@ -1,7 +1,6 @@
 package ra
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -214,65 +213,6 @@ func (t *Task) reply(a answer) {
 	})
 }
 
-// heard notes another router's advertisement. Near the start, one that is a default router silences us unless the
-// inventory insists.
-func (t *Task) heard(p packet) {
-	d, now := t.decide(), t.cfg.Now()
-	wasHeld := t.held
-	if p.lifetime > 0 && d.RA != nil && !d.Insist && now.Before(t.started.Add(probation)) {
-		t.held = true
-		t.asks, t.listenUntil = nil, now
-	}
-	o := timeline.Observation{
-		Message: kindName(p.kind), Outcome: reason.Outcome{Reason: reason.RouterElsewhere, Network: t.network()},
-		Peer: peer(p),
-		Foreign: &timeline.Foreign{
-			Kind: timeline.OtherRouter, Link: t.link.Name, Network: t.network(), Addr: p.src, MAC: p.from,
-			Lifetime: p.lifetime, Managed: p.managed, Other: p.other, Held: t.held,
-		},
-	}
-	is := router{managed: p.managed, other: p.other, isDefault: p.lifetime > 0, held: t.held}
-	if was, known := t.routers[p.src]; (!known && len(t.routers) < maxRouters) || (known && was != is) {
-		t.routers[p.src] = is
-		o.Events = []timeline.Event{{
-			Kind: timeline.ForeignRouter, Reason: reason.RouterElsewhere, Network: o.Outcome.Network, MAC: p.from,
-			Addr: p.src.String(), Detail: t.foreign(p, d),
-		}}
-	}
-	t.observe(o)
-	if !t.held || wasHeld {
-		return
-	}
-	t.next = time.Time{}
-	t.cease()
-	for _, a := range t.pending {
-		t.refuse(a.packet, reason.RouterElsewhere)
-	}
-	t.pending = nil
-}
-
-// foreign says of another router what a person needs to know.
-func (t *Task) foreign(p packet, d advert.Decision) string {
-	says := fmt.Sprintf("lifetime %ds, M=%d O=%d", int(p.lifetime.Seconds()), bit(p.managed), bit(p.other))
-	switch {
-	case t.held:
-		return fmt.Sprintf("another router advertises here (%s): bootd sends no advertisements until the network says "+
-			"`router: self` (or `router: other`)", says)
-	case d.RA == nil && !p.managed:
-		return fmt.Sprintf("the router of this link (%s) must set M, or iPXE and firmware ask for no address", says)
-	case d.RA == nil:
-		return fmt.Sprintf("the router of this link (%s)", says)
-	}
-	return fmt.Sprintf("another router advertises beside bootd (%s)", says)
-}
-
-func (t *Task) network() string {
-	if n, ok := t.cfg.Snapshot().ServesLink(t.link.Name); ok {
-		return n.Name
-	}
-	return ""
-}
-
 func (t *Task) observe(o timeline.Observation) {
 	o.Adapter = adapter
 	t.cfg.Observer.Observe(o)
@@ -283,11 +223,4 @@ func peer(p packet) string {
 		return ""
 	}
 	return strconv.Quote(p.src.String())
-}
-
-func bit(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }

@@ -3,10 +3,12 @@ package ra
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/timeline"
 )
 
 // ICMPv6 types of router discovery (RFC 4861 section 4).
@@ -34,14 +36,13 @@ type packet struct {
 	src netip.Addr
 	// from is the MAC address that the frame came from.
 	from ident.MAC
-	// The rest is of an advertisement.
-	managed, other bool
-	lifetime       time.Duration
+	// said is what an advertisement says.
+	said timeline.Foreign
 }
 
 // parse checks an IPv6 packet that came in a frame from a MAC address. Reasons: None, it is good; Malformed;
-// BadHopLimit; BadSource. Of the options only the frame is read, so none of them can do harm. What stands behind the
-// payload is the padding of short Ethernet frames.
+// BadHopLimit; BadSource. Options that are not understood, or are longer or shorter than they may be, are stepped over (RFC
+// 4861 section 4.6). What stands behind the payload is the padding of short Ethernet frames.
 func parse(b []byte, from ident.MAC) (packet, reason.Reason) {
 	p := packet{from: from}
 	if len(b) < headerLen || b[0]>>4 != 6 {
@@ -101,9 +102,45 @@ func (p *packet) readAdvertisement(msg []byte) reason.Reason {
 	if !p.src.IsLinkLocalUnicast() {
 		return reason.BadSource
 	}
-	p.managed, p.other = msg[5]&0x80 != 0, msg[5]&0x40 != 0
-	p.lifetime = time.Duration(binary.BigEndian.Uint16(msg[6:])) * time.Second
+	p.said = timeline.Foreign{
+		Kind: timeline.OtherRouter, Addr: p.src, MAC: p.from, Managed: msg[5]&0x80 != 0, Other: msg[5]&0x40 != 0,
+		Lifetime: time.Duration(binary.BigEndian.Uint16(msg[6:])) * time.Second, HopLimit: int(msg[4]),
+		ReachableTime: time.Duration(binary.BigEndian.Uint32(msg[8:])) * time.Millisecond,
+		RetransTimer:  time.Duration(binary.BigEndian.Uint32(msg[12:])) * time.Millisecond,
+	}
+	for b := msg[advertisingLen:]; len(b) > 0; b = b[int(b[1])*optionUnit:] {
+		readOption(&p.said, b[:int(b[1])*optionUnit])
+	}
 	return reason.None
+}
+
+// Options of an advertisement that are compared with our own.
+const (
+	optionPrefix = 3  // RFC 4861 section 4.6.2
+	optionMTU    = 5  // RFC 4861 section 4.6.4
+	optionRDNSS  = 25 // RFC 8106 section 5.1
+	// maxListed bounds the prefixes, and the resolvers, that are kept of one router: nobody compares more.
+	maxListed = 32
+)
+
+// readOption takes one option whose length is a multiple of 8 octets. A resolver's option has an odd number of units (CVE-2020-16898).
+func readOption(f *timeline.Foreign, o []byte) {
+	seconds := func(at int) time.Duration { return time.Duration(binary.BigEndian.Uint32(o[at:])) * time.Second }
+	switch {
+	case o[0] == optionPrefix && len(o) == 32 && o[2] <= 128 && len(f.Prefixes) < maxListed:
+		f.Prefixes = append(f.Prefixes, timeline.ForeignPrefix{
+			Prefix: netip.PrefixFrom(netip.AddrFrom16([16]byte(o[16:])), int(o[2])).Masked(), OnLink: o[3]&0x80 != 0, Autonomous: o[3]&0x40 != 0,
+			Valid: seconds(4), Preferred: seconds(8),
+		})
+	case o[0] == optionMTU && len(o) == 8:
+		f.MTU = int(binary.BigEndian.Uint32(o[4:]))
+	case o[0] == optionRDNSS && len(o) >= 24 && len(o)%16 == 8 && seconds(4) > 0:
+		for a := range slices.Chunk(o[8:], 16) {
+			if len(f.Nameservers) < maxListed {
+				f.Nameservers = append(f.Nameservers, netip.AddrFrom16([16]byte(a)))
+			}
+		}
+	}
 }
 
 // walk steps over the options and reports whether a source link-layer address is among them; ok is false when one has

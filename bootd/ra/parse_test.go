@@ -13,6 +13,7 @@ import (
 
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/timeline"
 )
 
 var (
@@ -62,6 +63,21 @@ func advertisement(lifetime uint16, options ...byte) []byte {
 	return append(b, options...)
 }
 
+// whole is an advertisement with all that is read.
+func whole() []byte {
+	b := advertisement(60)
+	binary.BigEndian.PutUint32(b[8:], 30_000)
+	binary.BigEndian.PutUint32(b[12:], 1500)
+	for _, o := range []string{
+		"0304" + "40" + "c0" + "00001c20" + "00000e10" + "00000000" + "20010db8000900000000000000000001",
+		"0501" + "0000" + "00000578",
+		"1905" + "0000" + "000000b4" + "20010db8000000000000000000000053" + "20010db8000000000000000000000054",
+	} {
+		b = append(b, unhex(o)...)
+	}
+	return b
+}
+
 func with(b []byte, at int, v byte) []byte {
 	b[at] = v
 	return b
@@ -73,6 +89,12 @@ func TestParse(t *testing.T) {
 	any6 := netip.IPv6Unspecified()
 	fragment := append(ip(clientLL)[:headerLen:headerLen], append([]byte{58, 0, 0, 1, 0, 0, 0, 7}, rs()...)...)
 	fragment[5], fragment[6] = byte(len(fragment)-headerLen), protoFragment
+	said := func(change func(*timeline.Foreign)) packet {
+		f := timeline.Foreign{Kind: timeline.OtherRouter, Addr: routerLL, MAC: clientMAC, Managed: true, HopLimit: 64}
+		change(&f)
+		return packet{kind: 134, src: routerLL, from: clientMAC, said: f}
+	}
+	nothing := said(func(*timeline.Foreign) {})
 	tests := []struct {
 		name string
 		in   []byte
@@ -85,9 +107,20 @@ func TestParse(t *testing.T) {
 		{"from a global address", ip(netip.MustParseAddr("2001:db8::1"), rs()...), solicits(netip.MustParseAddr("2001:db8::1")), reason.None},
 		{"unknown option", ip(clientLL, rs(14, 1, 1, 2, 3, 4, 5, 6)...), solicits(clientLL), reason.None},
 		{"padding of a short frame", append(unhex(rsOVMF), 0, 0, 0, 0), solicits(any6), reason.None},
-		{"another router", ip(routerLL, advertisement(1800)...), packet{
-			kind: 134, src: routerLL, from: clientMAC, managed: true, lifetime: 30 * time.Minute,
-		}, reason.None},
+		{"another router", ip(routerLL, advertisement(1800)...), said(func(f *timeline.Foreign) { f.Lifetime = 30 * time.Minute }), reason.None},
+		{"all that another router says", ip(routerLL, whole()...), said(func(f *timeline.Foreign) {
+			f.Lifetime, f.ReachableTime, f.RetransTimer, f.MTU = time.Minute, 30*time.Second, 1500*time.Millisecond, 1400
+			f.Prefixes = []timeline.ForeignPrefix{{
+				Prefix: netip.MustParsePrefix("2001:db8:9::/64"), OnLink: true, Autonomous: true, Valid: 2 * time.Hour, Preferred: time.Hour,
+			}}
+			f.Nameservers = []netip.Addr{netip.MustParseAddr("2001:db8::53"), netip.MustParseAddr("2001:db8::54")}
+		}), reason.None},
+		{"a prefix of 3 units", ip(routerLL, advertisement(0, append([]byte{3, 3, 64, 0xc0}, make([]byte, 20)...)...)...), nothing, reason.None},
+		{"a prefix of 200 bits", ip(routerLL, advertisement(0, append([]byte{3, 4, 200, 0xc0}, make([]byte, 28)...)...)...), nothing, reason.None},
+		{"an MTU of 2 units", ip(routerLL, advertisement(0, append([]byte{5, 2}, make([]byte, 14)...)...)...), nothing, reason.None},
+		{"RDNSS without a resolver", ip(routerLL, advertisement(0, 25, 1, 0, 0, 0, 0, 0, 9)...), nothing, reason.None},
+		{"RDNSS taken back", ip(routerLL, advertisement(0, append([]byte{25, 3}, make([]byte, 22)...)...)...), nothing, reason.None},
+		{"DNSSL with a pointer loop", ip(routerLL, advertisement(0, 31, 2, 0, 0, 0, 0, 0, 9, 0xc0, 8, 0xc0, 8, 0xc0, 8, 0xc0, 8)...), nothing, reason.None},
 
 		{"nothing", nil, packet{from: clientMAC}, reason.Malformed},
 		{"half a header", make([]byte, 39), packet{from: clientMAC}, reason.Malformed},
@@ -116,14 +149,13 @@ func TestParse(t *testing.T) {
 		{
 			// CVE-2020-16898: read as far as the frame of the option, whatever is inside.
 			"RDNSS of even length", ip(routerLL, advertisement(0, append([]byte{25, 4}, make([]byte, 30)...)...)...),
-			packet{kind: 134, src: routerLL, from: clientMAC, managed: true},
-			reason.None,
+			nothing, reason.None,
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, r := parse(tt.in, clientMAC)
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(packet{}), cmpopts.EquateComparable(netip.Addr{})); diff != "" || r != tt.r {
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(packet{}), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})); diff != "" || r != tt.r {
 				t.Errorf("reason %v, want %v (-want +got):\n%s", r, tt.r, diff)
 			}
 		})
@@ -140,6 +172,13 @@ func FuzzParse(f *testing.F) {
 	f.Add(ip(routerLL, advertisement(1800, 3, 4, 64, 0xc0)...))
 	f.Add(ip(routerLL, advertisement(1800, append([]byte{31, 2, 0, 0, 0, 0, 0, 9}, strings.Repeat("\xc0\x00", 4)...)...)...))
 	f.Add(ip(clientLL, rs(1, 0)...))
+	f.Add(ip(routerLL, whole()...))
+	f.Add(ip(routerLL, advertisement(0, append([]byte{25, 4}, make([]byte, 30)...)...)...))
+	f.Add(ip(routerLL, advertisement(0, append([]byte{3, 4, 200, 0xc0}, make([]byte, 28)...)...)...))
+	f.Add(ip(routerLL, advertisement(0, append([]byte{3, 3, 64, 0xc0}, make([]byte, 20)...)...)...))
+	f.Add(ip(routerLL, advertisement(0, append([]byte{5, 2}, make([]byte, 14)...)...)...))
+	f.Add(ip(routerLL, advertisement(0, append([]byte{25, 255}, make([]byte, 2038)...)...)...))
+	f.Add(with(unhex(rsOVMF), 7, 64))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, r := parse(b, clientMAC)
 		if r != reason.None {
@@ -151,6 +190,14 @@ func FuzzParse(f *testing.F) {
 		}
 		if p.kind == typeAdvertisement && !p.src.IsLinkLocalUnicast() {
 			t.Errorf("an advertisement from %v passed", p.src)
+		}
+		if len(p.said.Prefixes) > maxListed || len(p.said.Nameservers) > maxListed {
+			t.Errorf("%d prefixes, %d resolvers are kept", len(p.said.Prefixes), len(p.said.Nameservers))
+		}
+		for _, x := range p.said.Prefixes {
+			if !x.Prefix.IsValid() || x.Prefix != x.Prefix.Masked() {
+				t.Errorf("prefix %v", x.Prefix)
+			}
 		}
 	})
 }

@@ -2,8 +2,8 @@
 // solicitations within 50 ms by a frame to the asking machine alone, even when that has no address yet (RFC 6085), and
 // watches for other routers.
 //
-// What an advertisement says is decided by decide/advert. The package never forwards a packet, never sets an address or
-// a route, and never believes more of another router's advertisement than that it exists.
+// What an advertisement says is decided by decide/advert, and so is what another router's contradicts. The package never
+// forwards a packet, never sets an address or a route, and never does what another router's advertisement says.
 package ra
 
 import (
@@ -33,8 +33,6 @@ const (
 	probation = advert.MinDelayBetweenRAs + 2*advert.MaxRADelayTime
 	// maxPending bounds the answers that wait for their moment, which is at most 50 ms away except while listening.
 	maxPending = 1024
-	// maxRouters bounds the routers that are remembered, so that each makes one event.
-	maxRouters = 16
 	// readBuffer holds the largest packet of a link with jumbo frames.
 	readBuffer = 9216
 )
@@ -101,11 +99,6 @@ type said struct {
 type answer struct {
 	packet
 	came, due time.Time
-}
-
-// router is what an event was made of.
-type router struct {
-	managed, other, isDefault, held bool
 }
 
 // New opens a link for router discovery. Errors: the link is down or has no usable link-local address yet, no

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/netif/netiftest"
 	"bootd.internal/bootd/site"
@@ -216,6 +218,55 @@ func TestForeignRoutersLater(t *testing.T) {
 			t.Errorf("%d events for a hundred invented routers, want %d", n, maxRouters-1)
 		}
 		b.mu.Unlock()
+		b.stop(nil)
+	})
+}
+
+// TestConflictsAreWatched: at any time, each change of what contradicts us is one event with what it is, and each advertisement
+// counts.
+func TestConflictsAreWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, strings.Replace(insisting(), "router: self", "router: self, ra: {mtu: 1400}", 1))
+		b.run()
+		b.pass(time.Hour)
+		b.mu.Lock()
+		b.lines = nil
+		b.mu.Unlock()
+		calm := ip(routerLL, with(advertisement(0), 5, 0xc0)...)
+		loud := ip(routerLL, whole()...)
+		b.hear(foreignMAC, calm)
+		b.hear(foreignMAC, loud) // at once: told with the next one
+		b.hear(foreignMAC, calm)
+		b.pass(3 * time.Second)
+		b.hear(foreignMAC, loud)
+		b.pass(3 * time.Second)
+		b.hear(foreignMAC, loud)
+		b.hear(foreignMAC, calm)
+		var events, conflicts []string
+		b.mu.Lock()
+		for _, l := range b.lines {
+			if i := strings.Index(l, "[foreign-router"); i >= 0 {
+				events = append(events, l[i:])
+			}
+		}
+		for _, f := range b.foreign {
+			conflicts = append(conflicts, strings.Join(f.Conflicts, " "))
+		}
+		b.mu.Unlock()
+		at := "[foreign-router 52:54:00:00:ee:01 fe80::1 another router advertises beside bootd "
+		want := []string{
+			at + "(lifetime 0s, M=1 O=1)]",
+			at + "(lifetime 60s, M=1 O=0); the prefix 2001:db8:9::/64, which is none of rack1; the resolver 2001:db8::53, which rack1 does not name; " +
+				"the resolver 2001:db8::54, which rack1 does not name]",
+			at + "(lifetime 0s, M=1 O=1)]",
+		}
+		if diff := cmp.Diff(want, events); diff != "" {
+			t.Errorf("events (-want +got):\n%s", diff)
+		}
+		all := "default-router foreign-prefix resolver"
+		if diff := cmp.Diff([]string{"", all, "", all, all, ""}, conflicts); diff != "" {
+			t.Errorf("conflicts (-want +got):\n%s", diff)
+		}
 		b.stop(nil)
 	})
 }

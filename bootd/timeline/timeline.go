@@ -135,6 +135,15 @@ const (
 	OtherServer ForeignKind = "dhcp6-server"
 )
 
+// ForeignPrefix is a prefix that another router advertises.
+type ForeignPrefix struct {
+	Prefix     netip.Prefix  `json:"prefix"`
+	OnLink     bool          `json:"on_link,omitempty"`
+	Autonomous bool          `json:"autonomous,omitempty"`
+	Valid      time.Duration `json:"valid,omitempty"`
+	Preferred  time.Duration `json:"preferred,omitempty"`
+}
+
 // Foreign is another router or DHCPv6 server on a link of ours.
 type Foreign struct {
 	Kind    ForeignKind `json:"kind"`
@@ -146,6 +155,15 @@ type Foreign struct {
 	Lifetime time.Duration `json:"lifetime,omitempty"`
 	Managed  bool          `json:"managed,omitempty"`
 	Other    bool          `json:"other,omitempty"`
+	// The rest of a router's last advertisement (RFC 4861 section 4.2); 0: unspecified.
+	HopLimit      int             `json:"hop_limit,omitempty"`
+	ReachableTime time.Duration   `json:"reachable_time,omitempty"`
+	RetransTimer  time.Duration   `json:"retrans_timer,omitempty"`
+	MTU           int             `json:"mtu,omitempty"`
+	Prefixes      []ForeignPrefix `json:"prefixes,omitempty"`
+	Nameservers   []netip.Addr    `json:"nameservers,omitempty"`
+	// Conflicts are the kinds of what contradicts us in it, out of a closed set.
+	Conflicts []string `json:"conflicts,omitempty"`
 	// DUID is a server's; Offers says that it offered an address.
 	DUID   ident.DUID `json:"duid,omitempty"`
 	Offers bool       `json:"offers,omitempty"`

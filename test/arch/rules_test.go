@@ -65,7 +65,7 @@ var rules = map[string]rule{
 	"bootd/timeline":         {[]string{"bootd/ident", "bootd/reason"}, "history is for people: nothing may depend on what it says"},
 	"bootd/timeline/history": {[]string{"bootd/timeline"}, "keeps events, knows nothing of what they mean to a decision"},
 	"bootd/heard":            {[]string{"bootd/ident", "bootd/reason", "bootd/timeline"}, "remembers what adapters observed, for people"},
-	"bootd/doctor":           {[]string{"bootd/heard", "bootd/netif", "bootd/site", "bootd/timeline"}, "looks at everything, decides nothing"},
+	"bootd/doctor":           {[]string{"bootd/decide/advert", "bootd/heard", "bootd/netif", "bootd/site", "bootd/timeline"}, "looks at everything, decides nothing"},
 	"bootd/decide/who": {
 		[]string{"bootd/ident", "bootd/reason", "bootd/site", "bootd/store", "bootd/lease"}, "identity asks snapshot and store",
 	},
@@ -75,8 +75,11 @@ var rules = map[string]rule{
 			"bootd/timeline",
 		}, "what a DHCPv6 client gets",
 	},
-	"bootd/decide/advert": {[]string{"bootd/ident", "bootd/reason", "bootd/site"}, "what the RA says"},
-	"bootd/decide/name":   {[]string{"bootd/ident", "bootd/lease", "bootd/reason", "bootd/site", "bootd/store"}, "what a name is"},
+	"bootd/decide/advert": {
+		[]string{"bootd/ident", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
+		"what the RA says, what another router's RA contradicts, and which prefixes outlive a restart",
+	},
+	"bootd/decide/name": {[]string{"bootd/ident", "bootd/lease", "bootd/reason", "bootd/site", "bootd/store"}, "what a name is"},
 	"bootd/decide/boot": {
 		[]string{
 			"bootd/decide/who", "bootd/ident", "bootd/install", "bootd/lease", "bootd/reason", "bootd/render",
