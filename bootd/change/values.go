@@ -61,7 +61,15 @@ func host(w written, h *site.Host) values {
 		v.add("disk", h.Disk.String())
 	}
 	v.add("protected", strconv.FormatBool(h.Protected))
+	v.options(h.Options)
 	return v
+}
+
+// options lists DHCPv6 options.
+func (v *values) options(all []site.Option) {
+	for _, o := range all {
+		v.add("options."+o.Name, o.String())
+	}
 }
 
 // written are the addresses that somebody wrote down, by the holder of their card.
@@ -131,6 +139,8 @@ func network(n *site.Network) values {
 	v.add("unknown", n.Unknown)
 	v.add("preferred", brief(n.Preferred))
 	v.add("valid", brief(n.Valid))
+	v.add("information_refresh", brief(n.InformationRefresh))
+	v.options(site.Told(nil, n.Options))
 	v.add("router", map[bool]string{true: "self", false: "other"}[n.RouterSelf])
 	ra := n.RA
 	for _, f := range []struct {

@@ -148,6 +148,7 @@ func Check(file string, now time.Time) (*Plan, []Fault, error) {
 	}
 	out := p.Reveal()
 	out = append(out, p.checkAdvertisements()...)
+	out = append(out, p.checkOptions()...)
 	out = append(out, p.checkTemplates()...)
 	return p, append(out, p.checkFiles()...), nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/option"
 	"bootd.internal/bootd/reason"
 )
 
@@ -231,5 +232,39 @@ func TestEncodeDomains(t *testing.T) {
 	got := searchList([]string{"a.b.", "", ".", "x..y", "c", string(bytes.Repeat([]byte{'l'}, 64))}).ToBytes()
 	if diff := cmp.Diff([]byte("\x01a\x01b\x00\x01c\x00"), got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestEncodeOptions: options from 256 on stand before the boot file, which firmware reads up to the first zero octet, and a
+// reply with a boot file has 1024 octets of options at most; the least needed ones are left out.
+func TestEncodeOptions(t *testing.T) {
+	big := func(code uint16, n int) address.Option { return address.Option{Code: code, Data: make([]byte, n)} }
+	r := &address.Reply{
+		Msg: address.ReplyMsg, Preference: -1, HTTPClient: true, BootURL: "http://[2001:db8::1]/ipxe.efi",
+		DNS: []netip.Addr{netip.IPv6Loopback()}, FQDN: "a.example.net", FQDNFlags: option.FlagS, Search: []string{"example.net"},
+		Options: []address.Option{big(300, 10), big(103, 20), big(301, 0), big(17, 500), big(17, 500), big(41, 4)},
+		IAs:     []address.IAReply{{Kind: address.IANA, Addrs: []address.Lease{{Addr: netip.IPv6Loopback()}}}},
+	}
+	codes := func(b []byte) (got []dhcpv6.OptionCode) {
+		if why := eachOption(b[lenHeader:], func(code dhcpv6.OptionCode, _ []byte) reason.Reason {
+			got = append(got, code)
+			return reason.None
+		}); why != reason.None {
+			t.Error(why)
+		}
+		return got
+	}
+	b, left := encodeWhole(r, [3]byte{}, node0(), node0())
+	want := []dhcpv6.OptionCode{1, 2, 3, 300, 301, 16, 59, 23, 39, 103, 17, 41, 24}
+	if diff := cmp.Diff(want, codes(b)); diff != "" || len(b) > lenHeader+maxOptions {
+		t.Errorf("%d octets: %s", len(b), diff)
+	}
+	if diff := cmp.Diff([]uint16{17}, left); diff != "" {
+		t.Error(diff)
+	}
+	r.BootURL, r.HTTPClient = "", false
+	b, left = encodeWhole(r, [3]byte{}, node0(), node0())
+	if want = []dhcpv6.OptionCode{1, 2, 3, 300, 301, 23, 39, 103, 17, 17, 41, 24}; !cmp.Equal(want, codes(b)) || len(b) > maxReply || left != nil {
+		t.Errorf("without a boot file: %d octets of %v, without %v", len(b), codes(b), left)
 	}
 }

@@ -40,6 +40,9 @@ func encodeRequest(p packet) []byte {
 	if q.RapidCommit {
 		add(dhcpv6.OptionRapidCommit, nil)
 	}
+	if q.FQDN {
+		add(dhcpv6.OptionFQDN, []byte{q.FQDNFlags})
+	}
 	if len(q.ORO) > 0 {
 		add(dhcpv6.OptionORO, putUint16s(q.ORO))
 	}

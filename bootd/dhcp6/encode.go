@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/option"
 )
 
 // maxReply is the most octets that a reply may have: it fits the smallest IPv6 MTU with its headers (RFC 8200 section 5).
@@ -22,14 +24,25 @@ const maxReply = 1232
 // enterprise is the number that UEFI writes into option 16 (Intel's).
 const enterprise = 343
 
-// encode writes a reply to one client. Options that would make it longer than maxReply are left out, the least needed
-// ones first: a search list before DNS servers before the boot file.
+// maxOptions is the most octets of options that a boot loader finds again: UEFI hands it 1024 of the reply.
+const maxOptions = 1024
+
+// encode writes a reply to one client. Where it would be longer than maxReply, or its options than a boot loader can read,
+// the least needed ones are left out. In order of need: what the exchange itself is made of, the boot file, DNS servers, the
+// client's name, options of the inventory that are always sent, those that the client asks for in its order, limits of
+// retransmission, search list.
 //
 // Option 59 stands before options with a code below 256: UEFI HTTP boot reads it as a C string that the high octet of the
 // next code ends.
 func encode(r *address.Reply, xid [3]byte, client, server ident.DUID) []byte {
-	b := make(message, 0, 256)
-	b = append(b, byte(r.Msg), xid[0], xid[1], xid[2])
+	b, _ := encodeWhole(r, xid, client, server)
+	return b
+}
+
+// encodeWhole is encode, and the codes of what was left out.
+func encodeWhole(r *address.Reply, xid [3]byte, client, server ident.DUID) (octets []byte, left []uint16) {
+	b := message{octets: make([]byte, 0, 256), most: maxReply}
+	b.octets = append(b.octets, byte(r.Msg), xid[0], xid[1], xid[2])
 	if client != "" { // a DUID is opaque (RFC 8415 section 11): the library has no type for a broken one
 		b.add(dhcpv6.OptionClientID, []byte(client))
 	}
@@ -46,15 +59,25 @@ func encode(r *address.Reply, xid [3]byte, client, server ident.DUID) []byte {
 	for _, ia := range r.IAs {
 		b.ia(ia)
 	}
+	b.high = len(b.octets)
 	if r.HTTPClient { // a class of ten octets, counted: sixteen in all, the least that firmware looks at
 		v := dhcpv6.OptVendorClass{EnterpriseNumber: enterprise, Data: [][]byte{[]byte("HTTPClient")}}
 		b.add(v.Code(), v.ToBytes())
 	}
 	if r.BootURL != "" {
 		b.add(dhcpv6.OptionBootfileURL, []byte(r.BootURL))
+		b.most = lenHeader + maxOptions
 	}
 	if len(r.DNS) > 0 {
 		b.add(dhcpv6.OptionDNSRecursiveNameServer, dhcpv6.OptDNS(ips(r.DNS)...).ToBytes())
+	}
+	if r.FQDN != "" {
+		if name, ok := option.PutName(r.FQDN); ok {
+			b.add(dhcpv6.OptionFQDN, append([]byte{r.FQDNFlags}, name...))
+		}
+	}
+	for _, o := range r.Options {
+		b.add(dhcpv6.OptionCode(o.Code), o.Data)
 	}
 	b.seconds(dhcpv6.OptionSolMaxRT, r.SolMaxRT)
 	b.seconds(dhcpv6.OptionInfMaxRT, r.InfMaxRT)
@@ -62,18 +85,31 @@ func encode(r *address.Reply, xid [3]byte, client, server ident.DUID) []byte {
 	if l := searchList(r.Search); len(l.Labels) > 0 {
 		b.add(dhcpv6.OptionDomainSearchList, l.ToBytes())
 	}
-	return b
+	return b.octets, b.left
 }
 
-// message is a reply that grows.
-type message []byte
+// message is a reply that grows up to most octets.
+type message struct {
+	octets []byte
+	most   int
+	// high is where options with a code from 256 stand: before the boot file; 0: not yet known.
+	high int
+	// left are the codes of options that did not fit.
+	left []uint16
+}
 
 // add appends an option if it still fits.
 func (b *message) add(code dhcpv6.OptionCode, data []byte) {
-	if len(*b)+4+len(data) > maxReply {
-		return
+	switch {
+	case len(b.octets)+4+len(data) > b.most:
+		b.left = append(b.left, uint16(code))
+	case code > math.MaxUint8 && b.high > 0:
+		o := putOption(nil, code, data)
+		b.octets = slices.Insert(b.octets, b.high, o...)
+		b.high += len(o)
+	default:
+		b.octets = putOption(b.octets, code, data)
 	}
-	*b = option(*b, code, data)
 }
 
 func (b *message) seconds(code dhcpv6.OptionCode, d time.Duration) {
@@ -98,16 +134,16 @@ func (b *message) ia(ia address.IAReply) {
 		o := dhcpv6.OptIAAddress{
 			IPv6Addr: l.Addr.AsSlice(), PreferredLifetime: lifetime(l.Preferred), ValidLifetime: lifetime(l.Valid),
 		}
-		v = option(v, dhcpv6.OptionIAAddr, o.ToBytes())
+		v = putOption(v, dhcpv6.OptionIAAddr, o.ToBytes())
 	}
 	if ia.Status != nil {
-		v = option(v, dhcpv6.OptionStatusCode, status(ia.Status).ToBytes())
+		v = putOption(v, dhcpv6.OptionStatusCode, status(ia.Status).ToBytes())
 	}
 	b.add(code, v)
 }
 
-// option appends an option.
-func option(b []byte, code dhcpv6.OptionCode, data []byte) []byte {
+// putOption appends an option.
+func putOption(b []byte, code dhcpv6.OptionCode, data []byte) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(code))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
 	return append(b, data...)

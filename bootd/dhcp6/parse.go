@@ -91,7 +91,7 @@ func (*architectures) Code() dhcpv6.OptionCode { return dhcpv6.OptionClientArchT
 // read by its octets or dropped.
 func lenient(code dhcpv6.OptionCode, data []byte) (dhcpv6.Option, error) {
 	switch code {
-	case dhcpv6.OptionClientID, dhcpv6.OptionServerID, dhcpv6.OptionRapidCommit:
+	case dhcpv6.OptionClientID, dhcpv6.OptionServerID, dhcpv6.OptionRapidCommit, dhcpv6.OptionFQDN:
 		// DUIDs are opaque (RFC 8415 section 11), and the library refuses UUIDs of other than 16 octets.
 		return &dhcpv6.OptionGeneric{OptionCode: code, OptionData: data}, nil
 	case dhcpv6.OptionIANA:
@@ -179,6 +179,10 @@ func (p *packet) read(options dhcpv6.Options) {
 				q.Server, _ = ident.DUIDFrom(o.OptionData)
 			case dhcpv6.OptionRapidCommit:
 				q.RapidCommit = true
+			case dhcpv6.OptionFQDN:
+				if len(o.OptionData) > 0 {
+					q.FQDN, q.FQDNFlags = true, o.OptionData[0]
+				}
 			}
 		case *dhcpv6.OptIANA:
 			q.IAs = append(q.IAs, readIA(address.IANA, o.IaId, o.Options.Options))

@@ -260,6 +260,7 @@ func (x explainer) about(h *site.Host, only *site.NIC) {
 		}
 	}
 	x.r.Values = values(x.Snapshot.Inventory.File, h)
+	x.options(h, only)
 	if x.Events != nil {
 		x.r.Recent = x.Events(h.Name, ident.MAC{})
 	}

@@ -73,3 +73,32 @@ func valueOf(h *site.Host, key string) (string, bool) {
 func linePlace(file string, at inventory.Pos) string {
 	return fmt.Sprintf("%s:%d:%d", file, at.Line, at.Col)
 }
+
+// options lists what DHCPv6 clients on the networks of a host are told besides what bootd makes itself. Where it may appear on
+// several, each is named.
+func (x explainer) options(h *site.Host, only *site.NIC) {
+	var nets []*site.Network
+	for _, nic := range h.NICs {
+		if only != nil && nic != only {
+			continue
+		}
+		for _, n := range x.networks(nic) {
+			if !slices.Contains(nets, n) {
+				nets = append(nets, n)
+			}
+		}
+	}
+	for _, n := range nets {
+		for _, o := range site.Told(h.Options, n.Options) {
+			v := Value{Key: "options." + o.Name, Value: o.String(), From: o.Origin.From}
+			if len(nets) > 1 {
+				v.Key += " on " + n.Name
+			}
+			if o.Origin.Pos.Line > 0 {
+				v.Place = linePlace(x.Snapshot.Inventory.File, o.Origin.Pos)
+			}
+			x.r.Values = append(x.r.Values, v)
+		}
+	}
+	slices.SortStableFunc(x.r.Values, func(a, b Value) int { return strings.Compare(a.Key, b.Key) })
+}

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"bootd.internal/bootd/option"
 )
 
 // row is one key of a table in docs/inventory.md.
@@ -94,6 +96,11 @@ func code() (now map[string][]string, later []string) {
 		later = append(later, without(k.later)...)
 	}
 	now["Settings"] = settings.now
+	for _, name := range option.Writable() {
+		if d, _ := option.ByName(name); d.Kind != option.Opaque {
+			now["options"] = append(now["options"], name)
+		}
+	}
 	return now, append(later, settings.later...)
 }
 
@@ -114,6 +121,11 @@ func TestDocumentedKeys(t *testing.T) {
 	for _, k := range later {
 		if !strings.Contains(notYet, "`"+k+"`") {
 			t.Errorf("docs/inventory.md: %s is missing among what comes later", k)
+		}
+	}
+	for _, name := range option.Writable() {
+		if !strings.Contains(text, "`"+name+"`") {
+			t.Errorf("docs/inventory.md does not name the option %s", name)
 		}
 	}
 	for _, f := range settingsFields {
@@ -155,6 +167,7 @@ func TestDocumentedExamples(t *testing.T) {
 		"Settings": func(x string) string { return "defaults: " + entry(x) },
 		"users":    func(x string) string { return "defaults: {users: {a: " + entry(x, `password: "$6$salt$hash"`) + "}}" },
 		"disk":     func(x string) string { return "defaults: {disk: " + entry(x, "serial: S6P1") + "}" },
+		"options":  func(x string) string { return "hosts: {r1n01: {mac: 52:54:00:aa:01:01, options: {" + x + "}}}" },
 		"networks": func(x string) string { return "networks: {rack1: " + entry(x, network...) + "}" },
 		"ra":       func(x string) string { return "networks: {rack1: " + entry("ra: {"+x+"}", network...) + "}" },
 		"ra.prefixes": func(x string) string {

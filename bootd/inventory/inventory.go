@@ -100,6 +100,8 @@ type Settings struct {
 	NTP         Value[[]string]
 	// Lifetimes of leases and advertised prefixes, default 12h and 24h.
 	Preferred, Valid Value[time.Duration]
+	// InformationRefresh is after how long clients without a lease ask again (RFC 8415 section 21.23).
+	InformationRefresh Value[time.Duration]
 
 	Locale   Value[string] // default C.UTF-8
 	Language Value[string] // default en
@@ -124,6 +126,8 @@ type Settings struct {
 	Protected Value[bool]
 	// Vars are free values for templates: string, int, bool or []string; they cascade key by key.
 	Vars map[string]Value[any]
+	// Options are DHCPv6 options; they cascade option by option.
+	Options []Value[Option]
 }
 
 // User is one account of the installed system.

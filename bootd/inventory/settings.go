@@ -24,6 +24,9 @@ const (
 // maxLifetime is the last whole day below 0xffffffff seconds, which mean infinity (RFC 8415 section 7.7).
 const maxLifetime = 49710 * 24 * time.Hour
 
+// minRefresh is IRT_MINIMUM (RFC 8415 section 7.6).
+const minRefresh = 10 * time.Minute
+
 var settingsFields = []field[Settings]{
 	{name: "domain", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Domain }, (*parser).domain)},
 	{name: "profile", in: everywhere &^ inProfiles, set: put(func(s *Settings) *Value[string] { return &s.Profile }, (*parser).text)},
@@ -37,6 +40,8 @@ var settingsFields = []field[Settings]{
 		within(time.Second, maxLifetime, ""))},
 	{name: "valid", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.Valid },
 		within(time.Second, maxLifetime, ""))},
+	{name: "information_refresh", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.InformationRefresh },
+		within(minRefresh, maxLifetime, " (RFC 8415)"))},
 	{name: "locale", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Locale },
 		matching(40, chars("_.@-"), "en_US.UTF-8"))},
 	{name: "language", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Language },
@@ -59,7 +64,7 @@ var settingsFields = []field[Settings]{
 	{name: "loader", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Loader }, (*parser).below)},
 	{name: "protected", in: everywhere, set: put(func(s *Settings) *Value[bool] { return &s.Protected }, (*parser).boolean)},
 	{name: "vars", in: everywhere, set: vars},
-	{name: "options"},
+	{name: "options", in: everywhere, set: options},
 }
 
 var defaultsFields = withSettings(nil, inDefaults, func(s *Settings) *Settings { return s })

@@ -29,6 +29,7 @@ func (r *resolver) host(in *inventory.Host) {
 	h.KernelArgs = take(c, "kernel_args", func(s *inventory.Settings) inventory.Value[string] { return s.KernelArgs })
 	h.Console = take(c, "console", func(s *inventory.Settings) inventory.Value[string] { return s.Console })
 	h.Vars = variables(layers, h.Origins)
+	h.Options = r.own(h, in)
 	origin(h.Origins, "network", in.Network)
 	origin(h.Origins, "uuid", in.UUID)
 	origin(h.Origins, "serial", in.Serial)

@@ -20,14 +20,16 @@ func (p Prefix) deprecated(now time.Time) bool {
 func (r *resolver) network(in *inventory.Network) {
 	layers := []*inventory.Settings{&in.Settings, &r.defaults, &r.builtin}
 	n := &Network{
-		Name:       in.Name,
-		Interface:  in.Interface.V,
-		Domain:     pick(layers, func(s *inventory.Settings) inventory.Value[string] { return s.Domain }).V,
-		NTP:        slices.Clone(pick(layers, func(s *inventory.Settings) inventory.Value[[]string] { return s.NTP }).V),
-		Unknown:    pick(layers, func(s *inventory.Settings) inventory.Value[string] { return s.Unknown }).V,
-		Preferred:  pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Preferred }).V,
-		Valid:      pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Valid }).V,
-		RouterSelf: in.Router.V != "other", RouterWritten: in.Router.Set(), Auto: in.Auto.Set(),
+		Name:               in.Name,
+		Interface:          in.Interface.V,
+		Domain:             pick(layers, func(s *inventory.Settings) inventory.Value[string] { return s.Domain }).V,
+		NTP:                slices.Clone(pick(layers, func(s *inventory.Settings) inventory.Value[[]string] { return s.NTP }).V),
+		Unknown:            pick(layers, func(s *inventory.Settings) inventory.Value[string] { return s.Unknown }).V,
+		Preferred:          pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Preferred }).V,
+		Valid:              pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Valid }).V,
+		InformationRefresh: pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.InformationRefresh }).V,
+		Options:            r.options(layers...),
+		RouterSelf:         in.Router.V != "other", RouterWritten: in.Router.Set(), Auto: in.Auto.Set(),
 	}
 	for _, p := range in.Prefixes {
 		n.Prefixes = append(n.Prefixes, Prefix{Prefix: p.V})

@@ -38,6 +38,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 		builtin:  inventory.Builtin(),
 		written:  make(map[string]*inventory.Network, len(inv.Networks)),
 		profiles: make(map[string]*inventory.Profile, len(inv.Profiles)),
+		told:     make(map[string][]Option, len(inv.Profiles)),
 	}
 	r.serve()
 	for i := range inv.Networks {
@@ -64,6 +65,8 @@ type resolver struct {
 	defaults, builtin inventory.Settings
 	written           map[string]*inventory.Network
 	profiles          map[string]*inventory.Profile
+	// told are the options of profiles.
+	told map[string][]Option
 }
 
 func (r *resolver) problem(network, host string, pos inventory.Pos, format string, args ...any) {

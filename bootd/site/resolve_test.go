@@ -104,7 +104,7 @@ networks:
     ra: {managed: false, other: false, autonomous: false, on_link: false, max_interval: 90s, mtu: 1400, hop_limit: 0, preference: low}
 `, f)
 	n := network(t, s, "rack1")
-	n.Link = nil
+	n.Link, n.Options = nil, nil // TestOptionsCascade has those
 	equal(t, "network", &site.Network{
 		Name: "rack1", Interface: "eth1", Prefixes: []site.Prefix{{Prefix: netip.MustParsePrefix("2001:db8:1::/64")}},
 		Own: addrs("2001:db8:1::1")[0], Servers: addrs("2001:db8:1::1"), Nameservers: addrs("2001:db8::54"),

@@ -103,6 +103,10 @@ type Network struct {
 	Unknown string
 	// Preferred and Valid are the lifetimes of leases; T1 and T2 are 0.5 and 0.8 of Preferred.
 	Preferred, Valid time.Duration
+	// InformationRefresh is after how long clients without a lease ask again; 0: half of Preferred.
+	InformationRefresh time.Duration
+	// Options are the network's DHCPv6 options in order of code; a host's own go before them (Told, Find).
+	Options []Option
 	// RouterSelf: we send RAs. RouterWritten: somebody wrote `router:`, so another router or server on the link is known
 	// and holds nothing of ours back.
 	RouterSelf, RouterWritten bool
@@ -137,6 +141,8 @@ type Host struct {
 	Console    string
 	// Vars: string, int, bool or []string.
 	Vars map[string]any
+	// Options are those that the host and its profile say, in order of code.
+	Options []Option
 	// Origins say which section and line set each value, by key path relative to the host ("domain", "vars.mirror").
 	Origins map[string]Origin
 }

@@ -11,7 +11,7 @@ const mod = "bootd.internal/"
 
 // leaves and decisions are pure: nothing in them may open a file, read a clock or speak a protocol.
 var pure = []string{
-	"bootd/ident", "bootd/reason", "bootd/inventory", "bootd/site", "bootd/store", "bootd/lease", "bootd/install",
+	"bootd/ident", "bootd/reason", "bootd/option", "bootd/inventory", "bootd/site", "bootd/store", "bootd/lease", "bootd/install",
 	"bootd/timeline", "bootd/decide/who", "bootd/decide/address", "bootd/decide/advert", "bootd/decide/name",
 	"bootd/decide/boot", "bootd/render", "bootd/lint", "bootd/change", "bootd/prefix",
 }
@@ -49,8 +49,9 @@ var libraries = map[string]string{
 var rules = map[string]rule{
 	"bootd/ident":         {nil, "names of machines know nothing"},
 	"bootd/reason":        {nil, "the closed enum is the bottom of everything"},
-	"bootd/inventory":     {[]string{"bootd/ident"}, "the grammar knows names, not the machine"},
-	"bootd/site":          {[]string{"bootd/ident", "bootd/inventory"}, "a snapshot is inventory plus facts"},
+	"bootd/option":        {[]string{"bootd/ident"}, "the registry of DHCPv6 options: octets and names, nothing of a site"},
+	"bootd/inventory":     {[]string{"bootd/ident", "bootd/option"}, "the grammar knows names, not the machine"},
+	"bootd/site":          {[]string{"bootd/ident", "bootd/inventory", "bootd/option"}, "a snapshot is inventory plus facts"},
 	"bootd/site/sitetest": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "builds snapshots for tests"},
 	"bootd/store":         {nil, "the contract knows keys and octets"},
 	"bootd/store/memory":  {[]string{"bootd/store"}, "an engine knows the contract only"},
@@ -71,7 +72,7 @@ var rules = map[string]rule{
 	},
 	"bootd/decide/address": {
 		[]string{
-			"bootd/decide/who", "bootd/ident", "bootd/lease", "bootd/reason", "bootd/site", "bootd/store",
+			"bootd/decide/who", "bootd/ident", "bootd/lease", "bootd/option", "bootd/reason", "bootd/site", "bootd/store",
 			"bootd/timeline",
 		}, "what a DHCPv6 client gets",
 	},
@@ -98,7 +99,7 @@ var rules = map[string]rule{
 	"bootd/netif/netiftest": {
 		[]string{"bootd/ident", "bootd/netif", "bootd/site"}, "fakes of the kernel",
 	},
-	"bootd/dhcp6": {adapter("bootd/decide/address", "bootd/decide/who", "bootd/ingress"), "adapters parse, ask, commit, write"},
+	"bootd/dhcp6": {adapter("bootd/decide/address", "bootd/decide/who", "bootd/ingress", "bootd/option"), "adapters parse, ask, commit, write"},
 	"bootd/ra":    {adapter("bootd/decide/advert", "bootd/netif"), "layer-2 unicast (RFC 6085) needs frames, and netif is all that touches the kernel"},
 	"bootd/dns":   {adapter("bootd/decide/name", "bootd/ingress"), "adapters parse, ask, commit, write"},
 	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/who", "bootd/files", "bootd/ingress", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},

@@ -96,6 +96,9 @@ type Request struct {
 	Classes [][]byte
 	Vendor  string
 	ORO     []uint16
+	// FQDN: it sent option 39, with these flags; the name in it is not believed.
+	FQDN      bool
+	FQDNFlags uint8
 	// Hold is why machines that nobody listed get nothing on this link now: ServerElsewhere or Listening; None: they may.
 	Hold reason.Reason
 }
@@ -142,10 +145,21 @@ type Reply struct {
 	DNS     []netip.Addr
 	Search  []string
 	BootURL string
+	// FQDN is the client's name in option 39, with its flags; empty: not sent.
+	FQDN      string
+	FQDNFlags uint8
+	// Options are the inventory's, the most important one first.
+	Options []Option
 	// HTTPClient echoes option 16, without which UEFI HTTP boot takes no offer.
 	HTTPClient bool
 	// SolMaxRT, InfMaxRT and InfoRefresh are options 82, 83 and 32; zero ones are not sent.
 	SolMaxRT, InfMaxRT, InfoRefresh time.Duration
+}
+
+// Option is one option as it is sent.
+type Option struct {
+	Code uint16
+	Data []byte
 }
 
 // IAReply answers one IA.

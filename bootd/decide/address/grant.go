@@ -50,7 +50,7 @@ func (x *exchange) solicit() {
 	x.d.Reserved = true
 	x.d.Reason = g.why
 	if g.granted > 0 || len(ias) == 0 { // an empty offer must not keep the client from others
-		x.d.Reply.Preference = maxPreference
+		x.d.Reply.Preference = x.preference()
 		x.d.Reason = reason.Answered
 	}
 }

@@ -1,18 +1,23 @@
 package address
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
+	"bootd.internal/bootd/option"
 	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/timeline"
 )
 
-// Options that a client gets only when it asks (RFC 8415 section 21.7).
+// Options that a client gets only when it asks (RFC 8415 section 21.7), and those with a rule of their own.
 const (
+	optPreference  = 7
 	optDNSServers  = 23
 	optDomainList  = 24
 	optInfoRefresh = 32
+	optFQDN        = 39
 	optSolMaxRT    = 82
 	optInfMaxRT    = 83
 )
@@ -51,9 +56,87 @@ func (x *exchange) reply(t Msg) *Reply {
 		r.InfMaxRT = maxRT
 	}
 	if asks(optInfoRefresh) && x.req.Msg == InformationRequest {
-		r.InfoRefresh = min(max(x.net.Preferred/2, irtMinimum), irtMaximum)
+		r.InfoRefresh = cmp.Or(x.net.InformationRefresh, min(max(x.net.Preferred/2, irtMinimum), irtMaximum))
 	}
+	x.named(r, asks(optFQDN))
+	x.configured(r)
 	return r
+}
+
+// configured adds the options of the inventory: those that are always sent, then those that the client asks for, in its
+// order. One of them replaces what the reply would have said.
+func (x *exchange) configured(r *Reply) {
+	narrow, wide := x.ownOptions(), x.net.Options
+	if len(narrow)+len(wide) == 0 {
+		return
+	}
+	var sent []uint16
+	add := func(o site.Option) {
+		if o.Code == optPreference || slices.Contains(sent, o.Code) {
+			return
+		}
+		sent = append(sent, o.Code)
+		for _, data := range o.Data {
+			r.Options = append(r.Options, Option{o.Code, data})
+		}
+		switch o.Code {
+		case optDNSServers:
+			r.DNS = nil
+		case optDomainList:
+			r.Search = nil
+		case optSolMaxRT:
+			r.SolMaxRT = 0
+		case optInfMaxRT:
+			r.InfMaxRT = 0
+		}
+	}
+	if o, ok := site.Find(narrow, wide, optDNSServers); ok && (o.Always || slices.Contains(x.req.ORO, optDNSServers)) {
+		add(o) // as important as the resolvers that it replaces
+	}
+	for _, o := range site.Told(narrow, wide) {
+		if o.Always {
+			add(o)
+		}
+	}
+	for _, code := range x.req.ORO {
+		if o, ok := site.Find(narrow, wide, code); ok {
+			add(o)
+		}
+	}
+}
+
+// ownOptions are those of the asking host and its profile, none for a machine that nobody listed.
+func (x *exchange) ownOptions() []site.Option {
+	if x.match.Host == nil {
+		return nil
+	}
+	return x.match.Host.Options
+}
+
+// preference is that of an offer: the highest, unless the inventory says another.
+func (x *exchange) preference() int {
+	if o, ok := site.Find(x.ownOptions(), x.net.Options, optPreference); ok {
+		return int(o.Data[0][0])
+	}
+	return maxPreference
+}
+
+// named tells a listed host its name where it asks for it (RFC 4704 section 6). bootd's own DNS answers for the name, so the
+// server does what there is to do: S is set, and O where the client wanted it otherwise. What the client calls itself changes
+// nothing.
+func (x *exchange) named(r *Reply, asked bool) {
+	switch x.req.Msg {
+	case Solicit, RequestMsg, Renew, Rebind:
+	default:
+		return
+	}
+	if !x.req.FQDN || !asked || x.match.Host == nil {
+		return
+	}
+	r.FQDN, r.FQDNFlags = x.match.Host.FQDN, option.FlagS
+	if x.req.FQDNFlags&option.FlagS == 0 {
+		r.FQDNFlags |= option.FlagO
+	}
 }
 
 // inform answers an Information-request (RFC 8415 section 18.3.6).
