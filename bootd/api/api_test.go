@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -318,22 +320,79 @@ func TestEventsFollow(t *testing.T) {
 
 func TestLeasesRenderStop(t *testing.T) {
 	f := start(t)
-	a := f.snap.Networks[0].Own
-	b := lease.Binding{Holder: "r1n01/net0", Network: "rack1", State: lease.Bound, PreferredUntil: sitetest.Now(), ValidUntil: sitetest.Now(), Claims: []lease.Claim{{IAID: 1}}}
-	if err := f.store.Update(t.Context(), func(store.View) []store.Op { return []store.Op{{Key: lease.Key(a), Value: b.Encode()}} }); err != nil {
+	now, until := sitetest.Now(), sitetest.Now().Add(time.Hour)
+	mac, holder := ident.MAC{0x52, 0x54, 0, 0xaa, 1, 1}, lease.ClientHolder("\x00\x02abc", 7)
+	used := lease.Claim{DUID: "\x00\x02abc", IAID: 7}
+	put := func(a string, b lease.Binding) []store.Op {
+		addr := netip.MustParseAddr(a)
+		b.Network, b.PreferredUntil = "rack1", now
+		return []store.Op{{Key: lease.Key(addr), Value: b.Encode()}, {Key: lease.HeldKey("rack1", b.Holder), Value: addr.AsSlice()}}
+	}
+	err := f.store.Update(t.Context(), func(store.View) []store.Op {
+		return slices.Concat(
+			put("2001:db8:1::10", lease.Binding{Holder: "r1n01/net0", MAC: mac, State: lease.Bound, ValidUntil: until, Claims: []lease.Claim{used}}),
+			put("2001:db8:1::9", lease.Binding{Holder: holder, State: lease.Declined, ValidUntil: until, Claims: []lease.Claim{used}}),
+			put("2001:db8:1::8", lease.Binding{Holder: "gone/net0", State: lease.Bound, ValidUntil: now}))
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
-	leases, err := f.client.Leases(t.Context())
-	want := []api.Lease{{Prefix: "2001:db8:1::1/128", Holder: "r1n01/net0", Network: "rack1", State: "bound", PreferredUntil: sitetest.Now(), ValidUntil: sitetest.Now(), Claims: 1}}
-	if d := cmp.Diff(want, leases); d != "" || err != nil {
-		t.Errorf("%v -want +got:\n%s", err, d)
+	want := []api.Lease{
+		{
+			Address: "2001:db8:1::8", Prefix: "2001:db8:1::8/128", Holder: "gone/net0", Network: "rack1", State: "bound",
+			Expired: true, PreferredUntil: now, ValidUntil: now,
+		},
+		{
+			Address: "2001:db8:1::9", Prefix: "2001:db8:1::9/128", Holder: holder, Network: "rack1", State: "declined",
+			PreferredUntil: now, ValidUntil: until, Clients: []lease.Claim{used}, Claims: 1,
+		},
+		{
+			Address: "2001:db8:1::10", Prefix: "2001:db8:1::10/128", Host: "r1n01", Holder: "r1n01/net0", Network: "rack1", MAC: mac,
+			State: "bound", PreferredUntil: now, ValidUntil: until, Clients: []lease.Claim{used}, Claims: 1,
+		},
 	}
+	for expired, want := range map[bool][]api.Lease{true: want, false: want[1:]} {
+		leases, err := f.client.Leases(t.Context(), expired)
+		if d := cmp.Diff(want, leases); d != "" || err != nil {
+			t.Errorf("%v -want +got:\n%s", err, d)
+		}
+	}
+	f.release(t, want[1])
 	r, err := f.client.Render(t.Context(), "r1n01", "script")
 	if d := cmp.Diff(api.Rendered{Text: "#!ipxe\n", Notes: []string{"a note"}}, r); d != "" || err != nil {
 		t.Errorf("%v -want +got:\n%s", err, d)
 	}
 	if err := f.client.Stop(t.Context(), api.StopRequest{FinalRA: true}); err != nil || !<-f.stopped {
 		t.Errorf("stop: %v", err)
+	}
+}
+
+// release ends a lease as a person does: shown first, and refused where another has it by then.
+func (f *fake) release(t *testing.T, l api.Lease) {
+	t.Helper()
+	ask := api.ReleaseRequest{Address: l.Address}
+	got, err := f.client.Release(t.Context(), ask)
+	if d := cmp.Diff(api.ReleaseResult{Lease: l}, got); d != "" || err != nil {
+		t.Errorf("%v -want +got:\n%s", err, d)
+	}
+	ask.Confirm, ask.Holder = true, "somebody"
+	_, err = f.client.Release(t.Context(), ask)
+	wantError(t, err, http.StatusConflict, l.Address+" is "+l.Holder+"'s by now: look again; nothing was released")
+	ask.Holder, ask.By = l.Holder, "alice"
+	got, err = f.client.Release(t.Context(), ask)
+	if d := cmp.Diff(api.ReleaseResult{Lease: l, Released: true}, got); d != "" || err != nil {
+		t.Errorf("%v -want +got:\n%s", err, d)
+	}
+	_, err = f.client.Release(t.Context(), ask)
+	wantError(t, err, http.StatusNotFound, "nobody has a lease of "+l.Address+": bootd leases lists them")
+	_, err = f.client.Release(t.Context(), api.ReleaseRequest{Address: "192.0.2.1"})
+	wantError(t, err, http.StatusBadRequest, `"192.0.2.1" is not an IPv6 address`)
+	for k := range f.store.Scan(store.TableHeld, "rack1 "+l.Holder) {
+		t.Errorf("the note %s is left", k)
+	}
+	said := f.history.Events(history.Query{})
+	if e := said[len(said)-1]; e.Addr != l.Address || !strings.HasPrefix(e.Detail, "the lease was ended by alice") {
+		t.Errorf("told %+v", e)
 	}
 }
 

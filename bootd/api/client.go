@@ -48,9 +48,18 @@ func (c *Client) Explain(ctx context.Context, query string) (r explain.Report, e
 	return r, c.call(ctx, http.MethodGet, "/v1/explain?q="+url.QueryEscape(query), nil, &r)
 }
 
-// Leases lists the leases.
-func (c *Client) Leases(ctx context.Context) (l []Lease, err error) {
-	return l, c.call(ctx, http.MethodGet, "/v1/leases", nil, &l)
+// Leases lists the leases in force, with expired those that ended too.
+func (c *Client) Leases(ctx context.Context, expired bool) (l []Lease, err error) {
+	path := "/v1/leases"
+	if expired {
+		path += "?expired=1"
+	}
+	return l, c.call(ctx, http.MethodGet, path, nil, &l)
+}
+
+// Release ends a lease, or asks whose it is.
+func (c *Client) Release(ctx context.Context, req ReleaseRequest) (r ReleaseResult, err error) {
+	return r, c.call(ctx, http.MethodPost, "/v1/leases/release", req, &r)
 }
 
 // Discovered lists the machines that nobody listed.

@@ -19,7 +19,7 @@ func (s *server) explain(w http.ResponseWriter, r *http.Request) error {
 	var err error
 	s.Store.Read(func(v store.View) {
 		report, err = explain.Explain(explain.Source{
-			Snapshot: s.Snapshot(), View: v, Now: s.Now(), Events: s.recent, Outcomes: s.outcomes,
+			Snapshot: s.Snapshot(), View: v, Leases: s.Store.Scan(store.TableLease, ""), Now: s.Now(), Events: s.recent, Outcomes: s.outcomes,
 		}, r.URL.Query().Get("q"))
 	})
 	if err != nil {

@@ -84,17 +84,18 @@ func New(cfg Config) http.Handler {
 	s := &server{Config: cfg, followers: make(chan struct{}, maxFollowers)}
 	mux := http.NewServeMux()
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /v1/status":     s.status,
-		"GET /v1/events":     s.events,
-		"GET /v1/explain":    s.explain,
-		"GET /v1/leases":     s.leases,
-		"GET /v1/doctor":     s.doctor,
-		"GET /v1/discovered": s.discovered,
-		"GET /v1/render":     s.render,
-		"POST /v1/install":   s.install,
-		"POST /v1/cancel":    s.cancel,
-		"POST /v1/reload":    s.reload,
-		"POST /v1/stop":      s.stop,
+		"GET /v1/status":          s.status,
+		"GET /v1/events":          s.events,
+		"GET /v1/explain":         s.explain,
+		"GET /v1/leases":          s.leases,
+		"GET /v1/doctor":          s.doctor,
+		"GET /v1/discovered":      s.discovered,
+		"GET /v1/render":          s.render,
+		"POST /v1/leases/release": s.release,
+		"POST /v1/install":        s.install,
+		"POST /v1/cancel":         s.cancel,
+		"POST /v1/reload":         s.reload,
+		"POST /v1/stop":           s.stop,
 	} {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody)

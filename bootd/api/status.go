@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"time"
 
+	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/install"
-	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/timeline"
@@ -24,8 +24,9 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) error {
 	if health.Store != nil {
 		out.Store = health.Store.Error()
 	}
+	use := address.CountPools(snap, s.Store.Scan(store.TableLease, ""), now)
 	for _, n := range snap.Networks {
-		out.Networks = append(out.Networks, networkStatus(n))
+		out.Networks = append(out.Networks, networkStatus(n, use))
 	}
 	for _, p := range health.Problems {
 		out.Problems = append(out.Problems, problem(snap.Inventory.File, p))
@@ -45,13 +46,18 @@ func (s *server) inventory(snap *site.Snapshot) InventoryStatus {
 	return InventoryStatus{File: snap.Inventory.File, Hash: snap.Inventory.Hash}
 }
 
-func networkStatus(n *site.Network) NetworkStatus {
+func networkStatus(n *site.Network, use []address.PoolUse) NetworkStatus {
 	out := NetworkStatus{Name: n.Name, Interface: n.Interface, Up: n.Link != nil && n.Link.Up, Prefixes: []string{}}
 	for _, p := range n.Prefixes {
 		out.Prefixes = append(out.Prefixes, p.Prefix.String())
 	}
 	if n.Own.IsValid() {
 		out.Address = n.Own.String()
+	}
+	for _, u := range use {
+		if u.Network == n.Name {
+			out.Pool = &PoolStatus{u.Size, u.Used(), u.Bound, u.Resting, u.Declined, u.Percent()}
+		}
 	}
 	return out
 }
@@ -104,20 +110,4 @@ func reserved(nic *site.NIC, networks []*site.Network) string {
 		}
 	}
 	return ""
-}
-
-func (s *server) leases(w http.ResponseWriter, _ *http.Request) error {
-	out := []Lease{}
-	for k, v := range s.Store.Scan(store.TableLease, "") {
-		b, err := lease.Decode(v)
-		if err != nil {
-			return fmt.Errorf("reading %s: %w", k, err)
-		}
-		out = append(out, Lease{
-			Prefix: k.ID, Holder: b.Holder, Network: b.Network, State: b.State.String(), PreferredUntil: b.PreferredUntil,
-			ValidUntil: b.ValidUntil, Claims: len(b.Claims),
-		})
-	}
-	reply(w, http.StatusOK, out)
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"bootd.internal/bootd/heard"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/install"
+	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
 )
@@ -49,6 +50,20 @@ type NetworkStatus struct {
 	Prefixes  []string `json:"prefixes"`
 	// Address is ours, empty while there is none.
 	Address string `json:"address,omitempty"`
+	// Pool is nil where unlisted clients get no addresses.
+	Pool *PoolStatus `json:"pool,omitempty"`
+}
+
+// PoolStatus is how far the pools of a network are used.
+type PoolStatus struct {
+	// Size is how many addresses there are; Used those that no new client can get: Bound ones, Resting ones that were given
+	// back within the hour, Declined ones that another machine uses.
+	Size     int `json:"size"`
+	Used     int `json:"used"`
+	Bound    int `json:"bound"`
+	Resting  int `json:"resting"`
+	Declined int `json:"declined"`
+	Percent  int `json:"percent"`
 }
 
 // TaskStatus is one per-link task.
@@ -158,13 +173,40 @@ type StopRequest struct {
 
 // Lease is one line of GET /v1/leases.
 type Lease struct {
-	Prefix         string    `json:"prefix"`
-	Holder         string    `json:"holder"`
-	Network        string    `json:"network"`
-	State          string    `json:"state"`
+	// Address is empty for a delegated prefix; Prefix is either.
+	Address string `json:"address,omitempty"`
+	Prefix  string `json:"prefix"`
+	// Host is the listed host that holds it, empty for other clients; Holder is host/card, or how an unlisted client is known.
+	Host    string `json:"host,omitempty"`
+	Holder  string `json:"holder"`
+	Network string `json:"network"`
+	// MAC is the card, as far as it was seen.
+	MAC ident.MAC `json:"mac,omitzero"`
+	// State: bound, resting, declined.
+	State string `json:"state"`
+	// Expired: nobody has it any more.
+	Expired        bool      `json:"expired,omitempty"`
 	PreferredUntil time.Time `json:"preferred_until"`
 	ValidUntil     time.Time `json:"valid_until"`
-	Claims         int       `json:"claims"`
+	// Clients are the identities that use it, the newest last.
+	Clients []lease.Claim `json:"clients,omitempty"`
+	Claims  int           `json:"claims"`
+}
+
+// ReleaseRequest is the body of POST /v1/leases/release.
+type ReleaseRequest struct {
+	Address string `json:"address"`
+	// Confirm: the lease was shown and is meant; else it is only shown.
+	Confirm bool `json:"confirm,omitempty"`
+	// Holder is who had it when it was shown: another by now is not meant.
+	Holder string `json:"holder,omitempty"`
+	By     string `json:"by,omitempty"`
+}
+
+// ReleaseResult is its answer.
+type ReleaseResult struct {
+	Lease    Lease `json:"lease"`
+	Released bool  `json:"released"`
 }
 
 // Rendered is the answer to GET /v1/render.

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/decide/advert"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
@@ -23,6 +24,7 @@ type Metrics struct {
 	// conflicts have decide/advert's kinds as label.
 	conflicts *prometheus.CounterVec
 	gauges    map[gauge]prometheus.Gauge
+	pooled    *prometheus.GaugeVec
 
 	mu       sync.Mutex
 	messages map[[2]string]bool
@@ -70,6 +72,9 @@ func NewMetrics(version string) *Metrics {
 		conflicts: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bootd_router_conflicts_total", Help: "Advertisements of other routers that contradict ours, by what (RFC 4861 section 6.2.7).",
 		}, []string{"conflict"}),
+		pooled: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "bootd_pool_addresses", Help: "Addresses of the pools by state: total, bound, resting, declined.",
+		}, []string{"network", "state"}),
 		gauges: map[gauge]prometheus.Gauge{}, messages: map[[2]string]bool{},
 	}
 	for _, k := range advert.Kinds() {
@@ -80,7 +85,7 @@ func NewMetrics(version string) *Metrics {
 	})
 	info.Set(1)
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.answers, m.faults, m.seconds, m.conflicts, info, collectors.NewGoCollector(),
+	r.MustRegister(m.answers, m.faults, m.seconds, m.conflicts, m.pooled, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for g, help := range gaugeHelp {
 		m.gauges[g] = prometheus.NewGauge(prometheus.GaugeOpts{Name: string(g), Help: help})
@@ -92,6 +97,16 @@ func NewMetrics(version string) *Metrics {
 
 // ServeHTTP writes all metrics, in the format that the scraper asks for.
 func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.ServeHTTP(w, r) }
+
+// pools shows how far the pools are used. Networks are names of the inventory.
+func (m *Metrics) pools(use []address.PoolUse) {
+	m.pooled.Reset()
+	for _, u := range use {
+		for state, n := range map[string]int{"total": u.Size, "bound": u.Bound, "resting": u.Resting, "declined": u.Declined} {
+			m.pooled.WithLabelValues(u.Network, state).Set(float64(n))
+		}
+	}
+}
 
 func (m *Metrics) set(g gauge, v float64) { m.gauges[g].Set(v) }
 

@@ -30,6 +30,8 @@ const tidyAtOnce = 256
 type tidy struct {
 	daemon *Daemon
 	ready  chan struct{}
+	// full are the networks whose pool is known to be nearly used up.
+	full map[string]bool
 }
 
 func (t *tidy) String() string         { return "tidy" }
@@ -39,6 +41,7 @@ func (t *tidy) Ready() <-chan struct{} { return t.ready }
 func (t *tidy) Run(ctx context.Context) error {
 	t.all(ctx)
 	t.armed()
+	t.pools()
 	close(t.ready)
 	tick, look := time.NewTicker(tidyEvery), time.NewTicker(stuckEvery)
 	defer tick.Stop()
@@ -49,8 +52,10 @@ func (t *tidy) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			t.all(ctx)
+			t.forget(ctx)
 		case <-look.C:
 			t.stuck()
+			t.pools()
 		}
 	}
 }

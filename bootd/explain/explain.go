@@ -7,6 +7,7 @@ package explain
 
 import (
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -109,7 +110,9 @@ type Source struct {
 	NoSecret bool
 	Snapshot *site.Snapshot
 	View     store.View
-	Events   func(host string, mac ident.MAC) []timeline.Event
+	// Leases are all records of store.TableLease; nil: nobody was asked.
+	Leases iter.Seq2[store.Key, []byte]
+	Events func(host string, mac ident.MAC) []timeline.Event
 	// Outcomes are those of one card; nil: nobody was asked.
 	Outcomes func(ident.MAC) []heard.Outcome
 	Now      time.Time
@@ -203,6 +206,9 @@ func (x explainer) byAddress(a netip.Addr) (*site.Host, *site.NIC, error) {
 		if a == n.Own {
 			x.note("it is bootd's own address there")
 			return nil, nil, nil
+		}
+		if x.Snapshot.PoolOf(n, a) != nil {
+			x.note("it is one of the pool of %s", n.Name)
 		}
 	}
 	if text, ok := x.lease(a); ok {

@@ -1,6 +1,7 @@
 package explain_test
 
 import (
+	"net/netip"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -179,4 +180,49 @@ func FuzzQuery(f *testing.F) {
 			t.Errorf("%q: %+v, %v", q, r, err)
 		}
 	})
+}
+
+// TestPoolClients: what an unlisted client has and gets of a pool.
+func TestPoolClients(t *testing.T) {
+	s := memory.New()
+	src := explain.Source{Now: sitetest.Now(), Snapshot: sitetest.Snapshot(t, `networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64", unknown: pool, pool: "2001:db8:1::10/128"}
+`, sitetest.SmallFacts(t))}
+	mac, duid := ident.MAC{2, 0, 0, 0, 0, 9}, ident.DUID("\x00\x02\x00\x00\xab\x11x")
+	free := ask(t, src, s, mac.String())
+	want := []string{
+		"on rack1 (unknown: pool, inventory.yaml:2:64) a client of it is offered 2001:db8:1::10 for 24h0m0s",
+		"nobody listed a machine whose frames come from 02:00:00:00:00:09", "bootd adopt 02:00:00:00:00:09 NAME lists it",
+	}
+	if d := cmp.Diff(want, free.Notes); d != "" {
+		t.Error(d)
+	}
+	a := netip.MustParseAddr("2001:db8:1::10")
+	b := lease.Binding{
+		Holder: lease.ClientHolder(duid, 7), MAC: mac, Network: "rack1", State: lease.Bound, ValidUntil: sitetest.Now().Add(time.Hour),
+		Claims: []lease.Claim{{DUID: duid, IAID: 7}},
+	}
+	if err := s.Update(t.Context(), func(store.View) []store.Op { return []store.Op{{Key: lease.Key(a), Value: b.Encode()}} }); err != nil {
+		t.Fatal(err)
+	}
+	src.Leases = s.Scan(store.TableLease, "")
+	has := "it has 2001:db8:1::10 on rack1: bound until 2026-01-02T04:04:05Z, DUID 00:02:00:00:ab:11:78 IAID 00000007"
+	for q, want := range map[string][]string{
+		mac.String(): {
+			has, "1 of 1 addresses of the pool of rack1 are used",
+			"nobody listed a machine whose frames come from 02:00:00:00:00:09", "bootd adopt 02:00:00:00:00:09 NAME lists it",
+		},
+		duid.String(): {
+			has, "1 of 1 addresses of the pool of rack1 are used", "nobody listed a client with this DUID",
+		},
+		a.String(): {
+			"2001:db8:1::10 lies in network rack1 (eth1)", "it is one of the pool of rack1",
+			"lease: bound by duid 00:02:00:00:ab:11:78 iaid 00000007 until 2026-01-02T04:04:05Z, 1 claim",
+			"1 of 1 addresses of the pool of rack1 are used", "nobody listed a machine that speaks from 2001:db8:1::10",
+		},
+	} {
+		if d := cmp.Diff(want, ask(t, src, s, q).Notes); d != "" {
+			t.Errorf("%s: %s", q, d)
+		}
+	}
 }

@@ -214,14 +214,15 @@ func (d DUID) UUID() (UUID, bool) {
 
 // String is lower-case hex with colons.
 func (d DUID) String() string {
-	var b strings.Builder
+	const digits = "0123456789abcdef"
+	b := make([]byte, 0, 3*len(d))
 	for i := range len(d) {
 		if i > 0 {
-			b.WriteByte(':')
+			b = append(b, ':')
 		}
-		fmt.Fprintf(&b, "%02x", d[i])
+		b = append(b, digits[d[i]>>4], digits[d[i]&15])
 	}
-	return b.String()
+	return string(b)
 }
 
 // MarshalText writes String.

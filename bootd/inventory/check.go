@@ -36,6 +36,7 @@ func (p *parser) check() {
 	c.machines()
 	c.names()
 	c.addresses()
+	c.pools()
 }
 
 type checker struct {

@@ -85,6 +85,7 @@ func code() (now map[string][]string, later []string) {
 	for heading, k := range map[string]keys{
 		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "dns": keysOf(dnsFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
+		"pool": keysOf(poolFields),
 		"nics": keysOf(nicFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
 		"ra.routes": keysOf(raRouteFields), "ra.pref64": keysOf(raPref64Fields),
 	} {
@@ -169,7 +170,10 @@ func TestDocumentedExamples(t *testing.T) {
 		"disk":     func(x string) string { return "defaults: {disk: " + entry(x, "serial: S6P1") + "}" },
 		"options":  func(x string) string { return "hosts: {r1n01: {mac: 52:54:00:aa:01:01, options: {" + x + "}}}" },
 		"networks": func(x string) string { return "networks: {rack1: " + entry(x, network...) + "}" },
-		"ra":       func(x string) string { return "networks: {rack1: " + entry("ra: {"+x+"}", network...) + "}" },
+		"pool": func(x string) string {
+			return "networks: {rack1: " + entry("pool: "+entry(x, `ranges: "::1000-::1fff"`), append(network, "unknown: pool")...) + "}"
+		},
+		"ra": func(x string) string { return "networks: {rack1: " + entry("ra: {"+x+"}", network...) + "}" },
 		"ra.prefixes": func(x string) string {
 			return "networks: {rack1: " + entry("ra: {prefixes: ["+entry(x, `prefix: "2001:db8:1::/64"`)+"]}", network...) + "}"
 		},
@@ -203,6 +207,9 @@ func TestDocumentedExamples(t *testing.T) {
 	for _, heading := range slices.Sorted(maps.Keys(tables)) {
 		for _, r := range tables[heading] {
 			text := places[heading](r.example) + "\n"
+			if heading == "networks" && r.key == "pool" {
+				text = strings.Replace(text, "{pool:", "{unknown: pool, pool:", 1)
+			}
 			for _, s := range []string{"networks: {rack1: {interface: eth1, prefix: \"2001:db8:1::/64\"}}\n", "profiles: {debian13: {script: a.ipxe}}\n"} {
 				if section, _, _ := strings.Cut(s, ":"); !strings.HasPrefix(text, section+":") {
 					text += s

@@ -92,7 +92,7 @@ type Serve struct {
 type Settings struct {
 	Domain  Value[string] // default "internal"
 	Profile Value[string] // not in profiles
-	Unknown Value[string] // not in profiles and hosts; ignore or discover (pool comes later)
+	Unknown Value[string] // not in profiles and hosts; ignore, discover or pool
 	// Nameservers, Search and the lifetimes are of a link: they stand in defaults and networks only.
 	// Nameservers are told to clients; default: bootd itself.
 	Nameservers Value[[]netip.Addr]
@@ -178,6 +178,7 @@ type Network struct {
 	// Router: self (default: bootd sends RAs) or other (a hardware router does).
 	Router Value[string]
 	RA     RA
+	Pool   Pool
 	Settings
 }
 

@@ -19,7 +19,7 @@ var networkFields = withSettings([]field[Network]{
 	{name: "ra", set: func(p *parser, n *Network, v value) { walk(p, v, raFields, &n.RA) }},
 	{name: "relay"},
 	{name: "delegate"},
-	{name: "pool"},
+	{name: "pool", set: func(p *parser, n *Network, v value) { p.pool(n, v) }},
 }, inNetworks, func(n *Network) *Settings { return &n.Settings })
 
 // prefixes reads a network's prefixes; the word auto among them takes those of the interface.

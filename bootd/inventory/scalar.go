@@ -68,16 +68,14 @@ func between(least, most int) func(*parser, value) (int, bool) {
 	}
 }
 
-// oneOf reads one of some words; those of later are known but come with a later version.
-func oneOf(words []string, later ...string) func(*parser, value) (string, bool) {
+// oneOf reads one of some words.
+func oneOf(words []string) func(*parser, value) (string, bool) {
 	return func(p *parser, v value) (string, bool) {
 		s, ok := p.text(v)
 		switch {
 		case !ok:
 		case slices.Contains(words, s):
 			return s, true
-		case slices.Contains(later, s):
-			p.bad(v, "%s %s", s, notYet)
 		default:
 			p.bad(v, "%q is not known%s", shorten(s), suggest(s, words))
 		}

@@ -31,7 +31,7 @@ var settingsFields = []field[Settings]{
 	{name: "domain", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Domain }, (*parser).domain)},
 	{name: "profile", in: everywhere &^ inProfiles, set: put(func(s *Settings) *Value[string] { return &s.Profile }, (*parser).text)},
 	{name: "unknown", in: onLinks, set: put(func(s *Settings) *Value[string] { return &s.Unknown },
-		oneOf([]string{"ignore", "discover"}, "pool"))},
+		oneOf([]string{"ignore", "discover", "pool"}))},
 	{name: "nameservers", in: onLinks, set: put(func(s *Settings) *Value[[]netip.Addr] { return &s.Nameservers },
 		listOf((*parser).addr))},
 	{name: "search", in: onLinks, set: put(func(s *Settings) *Value[[]string] { return &s.Search }, listOf((*parser).domain))},

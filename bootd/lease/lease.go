@@ -80,6 +80,19 @@ func PrefixKey(p netip.Prefix) store.Key {
 	return store.Key{Table: store.TableLease, ID: p.Masked().String()}
 }
 
+// HeldKey is where the address of an unlisted client is noted, so that it is found again without a search.
+func HeldKey(network, holder string) store.Key {
+	return store.Key{Table: store.TableHeld, ID: network + " " + holder}
+}
+
+// ClientPrefix begins the holder of a client that is known by DUID and IAID only.
+const ClientPrefix = "duid "
+
+// ClientHolder is the holder of an unlisted client's lease (RFC 8415 section 12: DUID and IAID name it).
+func ClientHolder(d ident.DUID, i ident.IAID) string {
+	return ClientPrefix + d.String() + " iaid " + i.String()
+}
+
 // Prefix reads a key that PrefixKey made.
 func Prefix(k store.Key) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(k.ID)

@@ -15,6 +15,9 @@ const (
 	// (RFC 8415 section 18.2.8), so a minute more than its patience ends the loop; a rack whose conflict was mended
 	// boots again without a person.
 	DeclineFor = 5 * time.Minute
+	// DeclineGuestFor is the same for an address of a pool: there are others, and the machine that uses it unasked may go
+	// on for long.
+	DeclineGuestFor = 24 * time.Hour
 	// Slack is written on top of each promised lifetime, so that a retransmit, or the second identity of one boot,
 	// finds its whole promise on disk already and writes nothing.
 	Slack = time.Minute
@@ -68,14 +71,14 @@ func (b Binding) Release(c Claim, now time.Time) (Binding, bool) {
 	return b, true
 }
 
-// Decline puts the binding aside for DeclineFor and reports whether c had a claim on it. A second Decline changes
-// nothing. The receiver stays as it is.
-func (b Binding) Decline(c Claim, now time.Time) (Binding, bool) {
+// Decline puts the binding aside for a time and reports whether c had a claim on it. A second Decline changes nothing.
+// The receiver stays as it is.
+func (b Binding) Decline(c Claim, now time.Time, aside time.Duration) (Binding, bool) {
 	if b.State != Bound || !b.Has(c) {
 		return b, false
 	}
 	b.State = Declined
-	b.PreferredUntil, b.ValidUntil = now, now.Add(DeclineFor)
+	b.PreferredUntil, b.ValidUntil = now, now.Add(aside)
 	return b, true
 }
 

@@ -67,14 +67,14 @@ func TestRules(t *testing.T) {
 		}, change(func(b *Binding) { b.Claims, b.State, b.PreferredUntil, b.ValidUntil = nil, Resting, start(), hour(1) }), true},
 		{"a claim that is not there released", func() (Binding, bool) { return bound.Release(claims(3)[0], start()) }, bound, false},
 		{
-			"declined", func() (Binding, bool) { return bound.Decline(claims(1)[0], start()) },
+			"declined", func() (Binding, bool) { return bound.Decline(claims(1)[0], start(), DeclineFor) },
 			change(func(b *Binding) { b.State, b.PreferredUntil, b.ValidUntil = Declined, start(), start().Add(DeclineFor) }), true,
 		},
-		{"declined without a claim", func() (Binding, bool) { return bound.Decline(claims(3)[0], start()) }, bound, false},
+		{"declined without a claim", func() (Binding, bool) { return bound.Decline(claims(3)[0], start(), DeclineFor) }, bound, false},
 		{"declined while it rests", func() (Binding, bool) {
 			b := bound
 			b.State = Resting
-			return b.Decline(claims(1)[0], start())
+			return b.Decline(claims(1)[0], start(), DeclineFor)
 		}, change(func(b *Binding) { b.State = Resting }), false},
 	} {
 		got, ok := c.do()

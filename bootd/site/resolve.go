@@ -51,6 +51,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 		r.host(&inv.Hosts[i])
 	}
 	r.addresses()
+	r.pools()
 	return r.snap, r.problems
 }
 

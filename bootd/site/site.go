@@ -111,6 +111,8 @@ type Network struct {
 	// and holds nothing of ours back.
 	RouterSelf, RouterWritten bool
 	RA                        RA
+	// Pools are what clients get whom nobody listed, with unknown: pool; one for each prefix at most.
+	Pools []*Pool
 }
 
 // Host is one listed machine with its cascade resolved.

@@ -25,12 +25,13 @@ const (
 	TableBlob    Table = 6 // rendered scripts and answers by content hash; scope site
 	TableMeta    Table = 7 // server DUID, hash secret; scope site
 	TableNode    Table = 8 // what belongs to this server alone; scope node
-	tableEnd     Table = 9
+	TableHeld    Table = 9 // the address of an unlisted client by network and holder; scope site
+	tableEnd     Table = 10
 )
 
 // String gives the table's name as used in logs and key paths.
 func (t Table) String() string {
-	names := [...]string{"invalid", "lease", "learned", "arm", "attempt", "token", "blob", "meta", "node"}
+	names := [...]string{"invalid", "lease", "learned", "arm", "attempt", "token", "blob", "meta", "node", "held"}
 	if int(t) < len(names) {
 		return names[t]
 	}

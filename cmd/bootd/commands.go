@@ -39,7 +39,7 @@ func commands() []command {
 		{"explain", "HOST|MAC|DUID|ADDRESS", "say who it is, what it gets and which line says so", 1, 1, explainCommand, ""},
 		{"install", "HOST...", "arm hosts: their next boot installs them", 1, -1, installCommand, installText},
 		{"cancel", "HOST...", "disarm hosts and end their installation", 1, -1, cancelCommand, ""},
-		{"leases", "", "list the addresses that are in use", 0, 0, leasesCommand, ""},
+		{"leases", "[release ADDRESS]", "list the addresses that are in use, or end a lease", 0, 2, leasesCommand, leasesText},
 		{"discovered", "", "list the machines that asked and that nobody listed", 0, 0, discoveredCommand, discoveredText},
 		{"adopt", "MAC NAME", "list a machine: add it to the inventory", 2, 2, adoptCommand, adoptText},
 		{"passwd", "", "make the hash of a password", 0, 0, passwdCommand, passwdText},

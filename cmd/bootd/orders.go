@@ -155,25 +155,3 @@ func reloadCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 		return err
 	}
 }
-
-func leasesCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error {
-	var w where
-	w.socketFlags(fs)
-	asJSON := fs.Bool("json", false, "write JSON")
-	return func(ctx context.Context, _ []string) error {
-		leases, err := w.client().Leases(ctx)
-		if err != nil {
-			return err
-		}
-		if *asJSON {
-			return writeJSON(a.stdout, leases)
-		}
-		table(a.stdout, "ADDRESS\tHOLDER\tNETWORK\tSTATE\tVALID UNTIL\tCLAIMS", func(t io.Writer) {
-			for _, l := range leases {
-				fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\n", strings.TrimSuffix(l.Prefix, "/128"), l.Holder, l.Network, l.State,
-					l.ValidUntil.Local().Format(time.DateTime), l.Claims)
-			}
-		})
-		return nil
-	}
-}

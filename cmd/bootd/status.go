@@ -200,6 +200,17 @@ func drawStatus(s api.Status, colour bool) []byte {
 			up = "up"
 		}
 		fmt.Fprintf(&b, "%s on %s (%s): %s\n", n.Name, n.Interface, up, or(n.Address, "no address"))
+		if p := n.Pool; p != nil {
+			mark := ""
+			if p.Percent >= 90 {
+				mark = "! "
+			}
+			fmt.Fprintf(&b, "%s%s pool: %d of %d addresses used (%d%%)", mark, n.Name, p.Used, p.Size, p.Percent)
+			if p.Declined > 0 {
+				fmt.Fprintf(&b, ", %d put aside: another machine uses them", p.Declined)
+			}
+			b.WriteByte('\n')
+		}
 	}
 	for _, t := range s.Tasks {
 		if t.Error != "" {

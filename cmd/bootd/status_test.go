@@ -22,7 +22,11 @@ func sample() api.Status {
 		Ready: true, Version: "v1", Started: noon.Add(-time.Hour), Now: noon,
 		Inventory: api.InventoryStatus{File: "inventory.yaml", Refused: "inventory.yaml:3:1: broken\ninventory.yaml:4:1: too"},
 		Networks: []api.NetworkStatus{
-			{Name: "rack1", Interface: "eth1", Up: true, Address: "2001:db8:1::1"}, {Name: "rack2", Interface: "eth2"},
+			{
+				Name: "rack1", Interface: "eth1", Up: true, Address: "2001:db8:1::1",
+				Pool: &api.PoolStatus{Size: 4096, Used: 12, Bound: 10, Resting: 2},
+			},
+			{Name: "rack2", Interface: "eth2", Pool: &api.PoolStatus{Size: 10, Used: 9, Bound: 7, Declined: 2, Percent: 90}},
 		},
 		Tasks:    []api.TaskStatus{{Task: "ra", Link: "eth1", Running: true}, {Task: "ra", Link: "eth2", Error: "no carrier"}},
 		Problems: []api.Problem{{Place: "inventory.yaml:7:3", Text: "there is no interface eth2"}},
@@ -47,7 +51,9 @@ func sample() api.Status {
 func TestDrawStatus(t *testing.T) {
 	want := `bootd v1 serving inventory.yaml for 1h00m
 rack1 on eth1 (up): 2001:db8:1::1
+rack1 pool: 12 of 4096 addresses used (0%)
 rack2 on eth2 (down): no address
+! rack2 pool: 9 of 10 addresses used (90%), 2 put aside: another machine uses them
 ! ra on eth2: no carrier
 ! inventory.yaml:7:3: there is no interface eth2
 ! the inventory on disk is not served: inventory.yaml:3:1: broken (and 1 more fault: bootd check)

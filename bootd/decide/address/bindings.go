@@ -3,6 +3,7 @@ package address
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"bootd.internal/bootd/lease"
@@ -14,6 +15,8 @@ import (
 type ledger struct {
 	view    store.View
 	entries []entry
+	// held is what clients of a pool are noted to have when this is over.
+	held []heldNote
 }
 
 type entry struct {
@@ -21,6 +24,9 @@ type entry struct {
 	b     lease.Binding
 	found bool
 	dirty bool
+	gone  bool // to be deleted
+	// was is the holder before the exchange, "": none; network is where.
+	was, network string
 }
 
 // at gives the entry of an address, valid until the next call.
@@ -32,39 +38,63 @@ func (l *ledger) at(a netip.Addr) *entry {
 	if raw, ok := l.view.Get(lease.Key(a)); ok {
 		b, err := lease.Decode(raw)
 		e.b, e.found = b, err == nil // a damaged record of a reserved address binds nobody
+		e.was, e.network = e.b.Holder, e.b.Network
 	}
 	l.entries = append(l.entries, e)
 	return &l.entries[len(l.entries)-1]
 }
 
-func (e *entry) put(b lease.Binding) { e.b, e.found, e.dirty = b, true, true }
+func (e *entry) put(b lease.Binding) { e.b, e.found, e.dirty, e.gone = b, true, true, false }
+
+// end forgets the binding: somebody waits for the address.
+func (e *entry) end() { e.b, e.found, e.dirty, e.gone = lease.Binding{}, false, false, true }
 
 // ops are the changes, in the order in which addresses were first looked at.
 func (l *ledger) ops() []store.Op {
 	var ops []store.Op
 	for _, e := range l.entries {
-		if e.dirty {
+		switch {
+		case e.dirty:
 			ops = append(ops, store.Op{Key: lease.Key(e.addr), Value: e.b.Encode()})
+		case e.gone:
+			ops = append(ops, store.Op{Key: lease.Key(e.addr)})
 		}
 	}
-	return ops
+	return append(ops, l.notes()...)
 }
 
-// mine reports whether the binding is that of the asking card.
-func (x *exchange) mine(e *entry) bool {
-	return e.found && e.b.BelongsTo(x.holder, x.mac)
+// holderOf names the holder of an IA's leases: the card, or the client that is known by DUID and IAID only.
+func (x *exchange) holderOf(ia IA) string {
+	if x.pooled {
+		return lease.ClientHolder(x.req.Client, ia.IAID)
+	}
+	return x.holder
+}
+
+// mine reports whether the binding is that of the asking card. To a client of a pool it is by DUID and IAID alone, as many
+// clients may speak through one card; only what its card had while it was listed goes by the MAC.
+func (x *exchange) mine(e *entry, ia IA) bool {
+	if !e.found {
+		return false
+	}
+	if x.pooled && strings.HasPrefix(e.b.Holder, lease.ClientPrefix) {
+		return e.b.Holder == x.holderOf(ia)
+	}
+	return e.b.BelongsTo(x.holderOf(ia), x.mac)
 }
 
 // others reports whether somebody else holds the address, by a binding or by the inventory.
-func (x *exchange) others(e *entry) bool {
-	if x.mine(e) {
+func (x *exchange) others(e *entry, ia IA) bool {
+	if x.mine(e, ia) {
 		return false
 	}
-	if e.found && e.b.InForce(x.now) {
-		return true
-	}
-	nic, reserved := x.snap.Holder(e.addr)
-	return reserved && (x.guest != nil || nic != x.match.NIC)
+	return e.found && e.b.InForce(x.now) || x.kept(e.addr)
+}
+
+// kept reports whether the inventory keeps the address for another card.
+func (x *exchange) kept(a netip.Addr) bool {
+	nic, reserved := x.snap.Holder(a)
+	return reserved && (x.match.NIC == nil || nic != x.match.NIC)
 }
 
 // fixed are the card's addresses on this network that lie inside a prefix that is still valid. It is the one address of an

@@ -80,6 +80,8 @@ type exchange struct {
 	mac    ident.MAC
 	// guest is what the address of an unlisted machine is computed from, nil for listed ones.
 	guest []byte
+	// pooled: the asking client is unlisted and gets addresses of a pool.
+	pooled bool
 }
 
 func (x *exchange) run() {

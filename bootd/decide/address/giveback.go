@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/reason"
@@ -23,15 +24,23 @@ func (x *exchange) release() {
 // decline answers a Decline (section 18.3.8): the address is put aside.
 func (x *exchange) decline() {
 	x.giveBack(func(e *entry, c lease.Claim) {
-		b, ok := e.b.Decline(c, x.now)
+		b, ok := e.b.Decline(c, x.now, x.aside())
 		if !ok {
 			return
 		}
 		e.put(b)
 		x.event(timeline.DHCPDecline, reason.Changed, e.addr.String(), "")
 		x.event(timeline.Warning, reason.NoAddrsAvail, e.addr.String(), fmt.Sprintf(
-			"another machine uses the address of %s: nobody gets it for %s; find that machine", b.Holder, lease.DeclineFor))
+			"another machine uses the address of %s: nobody gets it for %s; find that machine", b.Holder, x.aside()))
 	})
+}
+
+// aside is how long a declined address is handed to nobody.
+func (x *exchange) aside() time.Duration {
+	if x.pooled {
+		return lease.DeclineGuestFor
+	}
+	return lease.DeclineFor
 }
 
 // giveBack walks the addresses that a Release or Decline names. An address of the sender's without the claim stays as it
@@ -48,10 +57,10 @@ func (x *exchange) giveBack(drop func(*entry, lease.Claim)) {
 			e := l.at(a)
 			switch {
 			case ia.Kind != IANA:
-			case x.mine(e):
+			case x.mine(e, ia):
 				known = true
 				drop(e, x.claim(ia))
-			case x.others(e):
+			case x.others(e, ia):
 				why = reason.NotOwner
 			}
 		}

@@ -75,6 +75,10 @@ func (x *exchange) extend() {
 // it names, then in order.
 func (x *exchange) begin() *granting {
 	g := &granting{exchange: x, ledger: ledger{view: x.view}, picks: make([]*offer, len(x.req.IAs))}
+	if x.pooled {
+		g.fromPool()
+		return g
+	}
 	for _, a := range x.fixed(&g.ledger) {
 		if g.free(a) {
 			g.offers = append(g.offers, &offer{addr: a})
@@ -107,7 +111,7 @@ func (g *granting) free(a netip.Addr) bool {
 		return true
 	}
 	declined := e.b.State == lease.Declined
-	if !declined && g.mine(e) {
+	if !declined && g.mine(e, IA{}) {
 		return true
 	}
 	until := e.b.ValidUntil.UTC().Format(time.RFC3339)
@@ -153,7 +157,7 @@ func (g *granting) renewed(i int, ia IA) IAReply {
 	if ia.Kind != IANA {
 		return g.refuse(ia, NoBinding, reason.NoBinding)
 	}
-	fixed := g.fixed(&g.ledger)
+	fixed := g.own(i)
 	known := g.picks[i] != nil && g.ledger.at(g.picks[i].addr).b.Has(g.claim(ia))
 	offLink := true
 	var ended []netip.Addr
@@ -163,9 +167,9 @@ func (g *granting) renewed(i int, ia IA) IAReply {
 		case slices.Contains(fixed, a):
 			known = true
 			continue
-		case g.others(e):
+		case g.others(e, ia):
 			return g.refuse(ia, NoBinding, reason.NotOwner)
-		case g.mine(e):
+		case g.mine(e, ia):
 			known = true
 		}
 		offLink = offLink && g.offLink(a)
@@ -180,11 +184,7 @@ func (g *granting) renewed(i int, ia IA) IAReply {
 	}
 	for _, a := range ended {
 		out.Addrs = append(out.Addrs, Lease{Addr: a})
-		if e := g.ledger.at(a); g.mine(e) {
-			if b, ok := e.b.Release(g.claim(ia), g.now); ok {
-				e.put(b)
-			}
-		}
+		g.ended(a, ia)
 	}
 	switch {
 	case len(out.Addrs) == 0:
@@ -193,6 +193,33 @@ func (g *granting) renewed(i int, ia IA) IAReply {
 		g.why = cmp.Or(g.why, reason.NotOnLink)
 	}
 	return out
+}
+
+// own are the addresses that an IA may go on with.
+func (g *granting) own(i int) []netip.Addr {
+	switch {
+	case !g.pooled:
+		return g.fixed(&g.ledger)
+	case g.picks[i] != nil:
+		return []netip.Addr{g.picks[i].addr}
+	}
+	return nil
+}
+
+// ended drops the claim on an address that is no longer the client's. One that the inventory keeps for a card by now does
+// not rest: that card waits for it.
+func (g *granting) ended(a netip.Addr, ia IA) {
+	e := g.ledger.at(a)
+	if !g.mine(e, ia) {
+		return
+	}
+	b, ok := e.b.Release(g.claim(ia), g.now)
+	switch {
+	case ok && b.State == lease.Resting && g.pooled && g.kept(a):
+		e.end()
+	case ok:
+		e.put(b)
+	}
 }
 
 func (g *granting) offLink(a netip.Addr) bool {
@@ -214,10 +241,14 @@ func (g *granting) lease(o *offer, ia IA) Lease {
 	if !e.found || !b.InForce(g.now) {
 		b = lease.Binding{}
 	}
-	named := b.Holder == g.holder && b.Network == g.net.Name && b.MAC == g.mac
+	holder := g.holderOf(ia)
+	named := b.Holder == holder && b.Network == g.net.Name && b.MAC == g.mac
 	if !named || !b.Covers(g.claim(ia), g.now.Add(preferred), g.now.Add(valid)) {
-		b.Holder, b.Network, b.MAC = g.holder, g.net.Name, g.mac
+		b.Holder, b.Network, b.MAC = holder, g.net.Name, g.mac
 		e.put(b.Grant(g.claim(ia), g.now.Add(preferred+lease.Slack), g.now.Add(valid+lease.Slack)))
+	}
+	if g.pooled {
+		g.ledger.note(g.net.Name, holder, o.addr)
 	}
 	return Lease{Addr: o.addr, Preferred: preferred, Valid: valid}
 }
@@ -235,6 +266,7 @@ func (g *granting) refuseFull(ia IA) IAReply {
 	switch {
 	case ia.Kind == IAPD:
 		return g.refuse(ia, NoPrefixAvail, reason.NoAddrsAvail)
+	case g.pooled && len(g.net.Pools) > 0:
 	case ia.Kind == IANA && len(g.fixed(&g.ledger)) == 0:
 		return g.refuse(ia, NoAddrsAvail, reason.NoPrefix)
 	}
@@ -259,7 +291,7 @@ func status(code uint16) *Status {
 
 // commit finishes a Reply that binds.
 func (g *granting) commit() {
-	g.d.Reserved = g.guest == nil // what nobody reserved for it may be another's by the time the store writes again
+	g.d.Reserved = g.match.NIC != nil // what nobody reserved for it may be another's by the time the store writes again
 	g.d.Ops = g.ledger.ops()
 	if g.granted > 0 {
 		g.d.Ops = append(g.d.Ops, who.Learn(g.view, g.match, g.req.Evidence)...)

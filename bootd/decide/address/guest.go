@@ -1,7 +1,6 @@
 package address
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -20,18 +19,22 @@ const (
 	guestValid     = 10 * time.Minute
 )
 
-// discover is the value of `unknown:` that lets unlisted machines tell who they are.
-const discover = "discover"
+// The values of `unknown:` that give unlisted machines something: discover lets them tell who they are, pool gives them
+// addresses.
+const (
+	discover = "discover"
+	pool     = "pool"
+)
 
 // refusal is why a machine that nobody listed gets nothing, None when it is served.
 func (x *exchange) refusal() reason.Reason {
 	switch {
-	case x.net.Unknown != discover:
+	case x.net.Unknown != discover && x.net.Unknown != pool:
 		return reason.UnknownHost
 	case x.req.Hold != reason.None && !x.net.RouterWritten:
 		return x.req.Hold
 	}
-	x.d.Rule = "unknown: " + discover
+	x.d.Rule = "unknown: " + x.net.Unknown
 	return reason.None
 }
 
@@ -40,6 +43,8 @@ func (x *exchange) refusal() reason.Reason {
 func (x *exchange) unlisted() {
 	x.mac = x.match.Observed
 	switch {
+	case x.net.Unknown == pool:
+		x.pooled = true
 	case x.mac.Valid():
 		x.holder, x.guest = x.mac.String(), x.mac[:]
 	default:
@@ -48,7 +53,7 @@ func (x *exchange) unlisted() {
 		if i := slices.IndexFunc(x.req.IAs, func(ia IA) bool { return ia.Kind == IANA }); i >= 0 {
 			iaid = x.req.IAs[i].IAID
 		}
-		x.holder = fmt.Sprintf("duid %s iaid %s", x.req.Client, iaid)
+		x.holder = lease.ClientHolder(x.req.Client, iaid)
 		x.guest = []byte(x.holder)
 	}
 	m := &timeline.Machine{
@@ -94,7 +99,7 @@ func (x *exchange) guestAddrs(l *ledger) []netip.Addr {
 		for a := range x.snap.Guest(x.net, p.Prefix, x.guest) {
 			e := l.at(a)
 			if e.found && e.b.InForce(x.now) {
-				if x.mine(e) && e.b.State != lease.Declined {
+				if x.mine(e, IA{}) && e.b.State != lease.Declined {
 					free = a
 					break
 				}

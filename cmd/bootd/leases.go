@@ -1,0 +1,94 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"time"
+
+	"bootd.internal/bootd/api"
+)
+
+const leasesText = `
+Without an argument the leases in force are listed. "bootd leases release ADDRESS" ends one: the address is free at once,
+but its client goes on using it until it asks again, so end only what nobody uses. It is shown first and confirmed with "yes".`
+
+func leasesCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error {
+	var w where
+	w.socketFlags(fs)
+	asJSON := fs.Bool("json", false, "write JSON")
+	expired := fs.Bool("expired", false, "list those too that ended within the last week")
+	yes := fs.Bool("yes", false, "release: do not ask")
+	return func(ctx context.Context, args []string) error {
+		switch {
+		case len(args) == 2 && args[0] == "release":
+			return a.release(ctx, w.client(), args[1], *yes, *asJSON)
+		case len(args) == 1 && args[0] == "release":
+			return usageError{"ADDRESS is missing"}
+		case len(args) > 0:
+			return usageError{fmt.Sprintf("%q is not known: bootd leases, or bootd leases release ADDRESS", args[0])}
+		}
+		leases, err := w.client().Leases(ctx, *expired)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return writeJSON(a.stdout, leases)
+		}
+		table(a.stdout, "ADDRESS\tHOST\tNETWORK\tMAC\tDUID\tSTATE\tUNTIL", func(t io.Writer) {
+			for _, l := range leases {
+				fmt.Fprintln(t, leaseRow(l))
+			}
+		})
+		return nil
+	}
+}
+
+// leaseRow is one line; the DUID is the newest client's, with how many more there are.
+func leaseRow(l api.Lease) string {
+	mac, duid, state := "-", "-", l.State
+	if l.MAC.Valid() {
+		mac = l.MAC.String()
+	}
+	if n := len(l.Clients); n > 0 {
+		if duid = l.Clients[n-1].DUID.String(); n > 1 {
+			duid += fmt.Sprintf(" (+%d)", n-1)
+		}
+	}
+	if l.Expired {
+		state = "expired"
+	}
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s",
+		or(l.Address, l.Prefix), or(l.Host, "-"), l.Network, mac, duid, state, l.ValidUntil.Local().Format(time.DateTime))
+}
+
+func (a app) release(ctx context.Context, c *api.Client, addr string, yes, asJSON bool) error {
+	req := api.ReleaseRequest{Address: addr, By: a.who()}
+	found, err := c.Release(ctx, req)
+	if err != nil {
+		return err
+	}
+	if !yes {
+		if asJSON {
+			return usageError{"--json needs --yes: nobody is asked"}
+		}
+		l := found.Lease
+		fmt.Fprintf(a.stdout, "%s is %s by %s until %s\n", l.Address, l.State, l.Holder, l.ValidUntil.Local().Format(time.DateTime))
+		if a.ask(bufio.NewReader(a.stdin), "end this lease? Its client may still use the address. Type yes: ", "yes") != nil {
+			return errors.New("not confirmed, nothing was released")
+		}
+	}
+	req.Confirm, req.Holder = true, found.Lease.Holder
+	done, err := c.Release(ctx, req)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return writeJSON(a.stdout, done)
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s is free\n", done.Lease.Address)
+	return err
+}
