@@ -43,7 +43,7 @@ func (d *Daemon) openAdapters() error {
 	d.perLink("neighbours", func(l site.Link) (Task, error) { return neighbours.Listen(l) })
 	d.perLink("ra", func(l site.Link) (Task, error) {
 		return ra.New(ra.Config{
-			Snapshot: d.world.Snapshot, Changed: d.world.Changed, Observer: d.watch, Now: d.now, Final: d.finalRA.Load,
+			Snapshot: d.world.Snapshot, Changed: d.world.Changed, Observer: d.watch, Store: d.store, Now: d.now, Final: d.finalRA.Load,
 		}, l)
 	})
 	return errors.Join(errs...)

@@ -125,6 +125,7 @@ func (d *Daemon) open(ctx context.Context) error {
 		return capability("following network links", err)
 	}
 	d.world = NewWorld(inv, kernel, id, d.log, d.now, d.history, d.metrics)
+	d.world.Remember(d.advertised)
 	d.tasks = append(d.tasks, d.newFileWatch(inv))
 	d.openTemplates(inv)
 	d.tasks = append(d.tasks, kernel, d.world, d.history, d.heard, &tidy{daemon: d, ready: make(chan struct{})}, &storeWatch{daemon: d, ready: make(chan struct{})})

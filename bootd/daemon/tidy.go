@@ -115,6 +115,7 @@ func (t *tidy) all(ctx context.Context) {
 		}
 		t.some(ctx, some)
 	}
+	t.advertised(ctx)
 }
 
 func (t *tidy) some(ctx context.Context, hosts []string) {

@@ -35,6 +35,8 @@ type World struct {
 	metrics *Metrics
 	ready   chan struct{}
 	current atomic.Pointer[site.Snapshot]
+	// told gives the prefixes that hosts were told of; nil: nobody remembers.
+	told func() []site.Advertised
 
 	mu          sync.Mutex
 	inv         *inventory.Inventory
@@ -51,6 +53,14 @@ func NewWorld(inv *inventory.Inventory, k Kernel, id Identity, log *slog.Logger,
 	}
 	w.Replace(inv)
 	return w
+}
+
+// Remember adds to the facts which prefixes hosts were told of, now and in earlier lives of the daemon. It is called before Run.
+func (w *World) Remember(told func() []site.Advertised) {
+	w.mu.Lock()
+	w.told = told
+	w.mu.Unlock()
+	w.refresh()
 }
 
 // Snapshot is what is known now. It never changes; take it once per packet.
@@ -150,8 +160,13 @@ func firstLine(err error) string {
 // Facts joins what the kernel says with the server's identity.
 func (w *World) Facts() site.Facts {
 	s := w.kernel.State()
+	var told []site.Advertised
+	if w.told != nil {
+		told = w.told()
+	}
 	return site.Facts{
-		Links: s.Links, Forwarding: s.Forwarding, DefaultRoute: s.DefaultRoute, Secret: w.id.Secret, ServerDUID: w.id.DUID,
+		Advertised: told,
+		Links:      s.Links, Forwarding: s.Forwarding, DefaultRoute: s.DefaultRoute, Secret: w.id.Secret, ServerDUID: w.id.DUID,
 	}
 }
 

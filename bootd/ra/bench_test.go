@@ -39,6 +39,10 @@ type bench struct {
 	// foreign is what was told of other routers.
 	foreign []timeline.Foreign
 	fail    error
+	// told and prefixes are what was promised before, and a store.
+	told     []site.Advertised
+	prefixes bool
+	store    Store
 }
 
 type frame struct {
@@ -58,8 +62,19 @@ func newBench(t *testing.T, inventory string) *bench {
 // swap replaces the snapshot without telling.
 func (b *bench) swap(inventory string) {
 	f := sitetest.Facts(b.link)
-	f.Forwarding, f.DefaultRoute = true, true
-	s := sitetest.Snapshot(b.t, inventory, f)
+	f.Forwarding, f.DefaultRoute, f.Advertised = true, true, b.told
+	s, problems := site.Resolve(sitetest.Inventory(b.t, inventory), f, nil, time.Now())
+	if len(problems) > 0 {
+		b.t.Fatal(problems)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.snap = s
+}
+
+// swapNothing serves another interface only.
+func (b *bench) swapNothing() {
+	s, _ := sitetest.Resolve(b.t, `networks: {rack9: {interface: eth8, prefix: "2001:db8:9::/64"}}`, sitetest.Facts(b.link))
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.snap = s
@@ -73,10 +88,10 @@ func (b *bench) config() Config {
 			return b.snap
 		},
 		Changed:  func(context.Context) <-chan struct{} { return b.changed },
-		Observer: b,
-		Rand:     func() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) },
-		Final:    func() bool { return b.final },
-		Listen:   func(site.Link) (Conn, error) { return b.conn(), nil },
+		Observer: b, Store: b.store,
+		Rand:   func() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) },
+		Final:  func() bool { return b.final },
+		Listen: func(site.Link) (Conn, error) { return b.conn(), nil },
 	}
 }
 
@@ -120,6 +135,11 @@ func (b *bench) wrote(p []byte, to ident.MAC) error {
 		b.note("> RS to %v", to)
 	case *ndp.RouterAdvertisement:
 		b.note("> RA to %v (%v) lifetime %v M=%d", netip.AddrFrom16([16]byte(p[24:40])), to, m.RouterLifetime, bit(m.ManagedConfiguration))
+		for _, o := range m.Options {
+			if p, ok := o.(*ndp.PrefixInformation); ok && b.prefixes {
+				b.note("  %v/%d preferred %v valid %v", p.Prefix, p.PrefixLength, p.PreferredLifetime, p.ValidLifetime)
+			}
+		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,6 +1,8 @@
 package ra
 
 import (
+	"context"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -8,6 +10,7 @@ import (
 
 	"bootd.internal/bootd/decide/advert"
 	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/timeline"
 )
 
@@ -70,6 +73,7 @@ func (t *Task) advertise() {
 	t.next = now.Add(advert.Delay(t.sent, t.rand, d.Limits))
 	t.multicast = now
 	t.last = &said{ra: *d.RA, src: t.link.LinkLocal}
+	t.promise(*d.RA, now)
 	err := t.send(*d.RA)
 	if err != nil {
 		d.Reason = reason.None
@@ -85,13 +89,44 @@ func (t *Task) send(ra advert.RA) error {
 	return t.conn.Write(b, allNodesMAC())
 }
 
+const (
+	// keepTime bounds the wait for the disk: machines are not kept waiting longer, and a promise that nobody remembers only means
+	// that a prefix which goes away may not be said to have gone.
+	keepTime = time.Second
+	// keepAgain is when it is tried again after a failure.
+	keepAgain = time.Minute
+)
+
+// promise makes durable what an advertisement is about to tell, before it is told.
+func (t *Task) promise(ra advert.RA, now time.Time) {
+	if t.cfg.Store == nil || advert.Holds(t.promised, ra, now) || now.Before(t.unkept.Add(keepAgain)) {
+		return
+	}
+	all := advert.Promise(t.link.Name, ra, now)
+	ctx, cancel := context.WithTimeout(context.Background(), keepTime)
+	defer cancel()
+	err := t.cfg.Store.Update(ctx, func(v store.View) []store.Op { return advert.WritePromise(v, all) })
+	if err != nil {
+		t.unkept = now
+		t.observe(timeline.Observation{Message: "Promise", Err: fmt.Errorf("remembering the prefixes of %s: %w", t.link.Name, err)})
+		return
+	}
+	for _, a := range all {
+		t.promised[a.Prefix] = a
+	}
+}
+
 // cease tells clients that we are no router any more, if we ever said that we were. One advertisement, where RFC 4861
 // section 6.2.5 allows up to three: those would have to be three seconds apart.
 func (t *Task) cease() {
 	if t.last == nil {
 		return
 	}
-	err := t.send(t.last.ra.Final())
+	final := t.last.ra.Final()
+	if _, served := t.serves(); !served {
+		final = t.last.ra.Withdrawn()
+	}
+	err := t.send(final)
 	t.last, t.next, t.sent = nil, time.Time{}, 0
 	out := reason.Outcome{Reason: reason.Answered}
 	if err != nil {
@@ -193,6 +228,7 @@ func (t *Task) reply(a answer) {
 		t.refuse(a.packet, d.Reason)
 		return
 	}
+	t.promise(*d.RA, t.cfg.Now())
 	b, err := encodeAdvertisement(*d.RA, t.link.LinkLocal, answerTo(a.src))
 	if err == nil {
 		err = t.conn.Write(b, a.from)

@@ -19,6 +19,7 @@ import (
 	"bootd.internal/bootd/netif"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/timeline"
 )
 
@@ -48,12 +49,19 @@ type Conn interface {
 // Observer is told of each packet and each advertisement.
 type Observer interface{ Observe(timeline.Observation) }
 
+// Store makes durable what an advertisement promises. store.Store is one.
+type Store interface {
+	Update(ctx context.Context, fn func(store.View) []store.Op) error
+}
+
 // Config is what the tasks of all links share.
 type Config struct {
 	Snapshot func() *site.Snapshot
 	// Changed gives a value after each swap of the snapshot; what changed is then advertised at once. Nil: never.
 	Changed  func(context.Context) <-chan struct{}
 	Observer Observer
+	// Store keeps which prefixes hosts were told of; nil: nobody remembers.
+	Store Store
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Rand gives each task a source of chance of its own; nil: a random one.
@@ -87,6 +95,9 @@ type Task struct {
 	multicast, next time.Time
 	pending         []answer
 	routers         map[netip.Addr]router
+	// promised is what is durable of what we said; unkept is when that failed last.
+	promised map[netip.Prefix]site.Advertised
+	unkept   time.Time
 }
 
 // said is an advertisement with the address that it came from.
@@ -127,7 +138,7 @@ func New(cfg Config, link site.Link) (*Task, error) {
 	}
 	return &Task{
 		cfg: cfg, conn: conn, rand: cfg.Rand(), ready: make(chan struct{}), link: link,
-		routers: make(map[netip.Addr]router),
+		routers: make(map[netip.Addr]router), promised: make(map[netip.Prefix]site.Advertised),
 	}, nil
 }
 
@@ -161,7 +172,7 @@ func (t *Task) Run(ctx context.Context) error {
 	t.begin()
 	close(t.ready)
 	err := t.loop(ctx, packets, broken, changed)
-	if ctx.Err() != nil && t.cfg.Final != nil && t.cfg.Final() {
+	if _, served := t.serves(); ctx.Err() != nil && (!served || t.cfg.Final != nil && t.cfg.Final()) {
 		t.cease()
 	}
 	close(stop)

@@ -2,6 +2,7 @@ package site
 
 import (
 	"net/netip"
+	"slices"
 
 	"bootd.internal/bootd/ident"
 )
@@ -75,12 +76,13 @@ func (s *Snapshot) NetworkOf(a netip.Addr) (*Network, bool) {
 	return nil, false
 }
 
-// Contains reports whether a lies inside one of the network's prefixes.
+// Contains reports whether a lies inside one of the network's prefixes, or of those that it had before: machines that still
+// use an address of such a one are served.
 func (n *Network) Contains(a netip.Addr) bool {
 	for _, p := range n.Prefixes {
 		if p.Contains(a) {
 			return true
 		}
 	}
-	return false
+	return slices.ContainsFunc(n.Stale, func(s Stale) bool { return !s.Moved && s.Prefix.Contains(a) })
 }

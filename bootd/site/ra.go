@@ -1,6 +1,7 @@
 package site
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -48,6 +49,46 @@ type Route struct {
 type Pref64 struct {
 	Prefix   netip.Prefix
 	Lifetime time.Duration
+}
+
+// Advertised is a prefix that hosts on a link were told of. It is durable: they do not forget it when we restart.
+type Advertised struct {
+	Link               string
+	Prefix             netip.Prefix
+	OnLink, Autonomous bool
+	// ValidUntil is when the last address in it has ended.
+	ValidUntil time.Time
+}
+
+// Stale is an Advertised that its network does not have any more.
+type Stale struct {
+	Prefix             netip.Prefix
+	OnLink, Autonomous bool
+	ValidUntil         time.Time
+	// Moved: another network has it now, so its addresses are not here at all.
+	Moved bool
+}
+
+// maxStale bounds the stale prefixes of a network; the latest stay.
+const maxStale = 16
+
+// stale finds what the links of networks had before. All networks must be resolved.
+func (r *resolver) stale() {
+	for _, n := range r.snap.Networks {
+		for _, a := range r.facts.Advertised {
+			has := slices.ContainsFunc(n.Prefixes, func(p Prefix) bool { return p.Masked() == a.Prefix && p.valid(r.now) })
+			if a.Link != n.Interface || has || !r.now.Before(a.ValidUntil) {
+				continue
+			}
+			n.Stale = append(n.Stale, Stale{
+				Prefix: a.Prefix, OnLink: a.OnLink, Autonomous: a.Autonomous, ValidUntil: a.ValidUntil, Moved: r.elsewhere(n, a.Prefix),
+			})
+		}
+		slices.SortFunc(n.Stale, func(a, b Stale) int {
+			return cmp.Or(b.ValidUntil.Compare(a.ValidUntil), a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()))
+		})
+		n.Stale = n.Stale[:min(len(n.Stale), maxStale)]
+	}
 }
 
 // Advertised is how a prefix of the network is advertised.
@@ -166,6 +207,6 @@ func (r *resolver) elsewhere(n *Network, p netip.Prefix) bool {
 		}
 	}
 	return slices.ContainsFunc(r.snap.Networks, func(x *Network) bool {
-		return slices.ContainsFunc(x.Prefixes, func(y Prefix) bool { return y.Overlaps(p) })
+		return x.Name != n.Name && slices.ContainsFunc(x.Prefixes, func(y Prefix) bool { return y.Overlaps(p) })
 	})
 }

@@ -44,6 +44,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 	for i := range inv.Networks {
 		r.network(&inv.Networks[i])
 	}
+	r.stale()
 	for i := range inv.Profiles {
 		r.profile(&inv.Profiles[i])
 	}

@@ -30,6 +30,8 @@ type Facts struct {
 	Links []Link
 	// Delegated are the prefixes that upstreams gave us, by upstream.
 	Delegated map[string][]Prefix
+	// Advertised are the prefixes that hosts were told of and may still have addresses in.
+	Advertised []Advertised
 	// Secret keys the RFC 7943 hash of addresses that nobody wrote down.
 	Secret [32]byte
 	// ServerDUID never changes.
@@ -88,6 +90,9 @@ type Network struct {
 	Interface string
 	Link      *Link
 	Prefixes  []Prefix
+	// Stale are prefixes that the network had before: no host gets an address in them any more, and those that have one are told
+	// to take another (RFC 9096 section 3.5).
+	Stale []Stale
 	// Auto: Prefixes are those of the interface's addresses, beside those that the inventory names.
 	Auto bool
 	// Own is our address that boot URLs and DNS point to; invalid while the link has none inside a prefix.

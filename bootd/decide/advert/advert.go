@@ -1,5 +1,5 @@
-// Package advert decides what the router advertisement of a network says (RFC 4861, RFC 4191, RFC 8106, RFC 8781, RFC 8910)
-// and when the
+// Package advert decides what the router advertisement of a network says (RFC 4861, RFC 4191, RFC 8106, RFC 8781, RFC 8910,
+// RFC 9096) and when the
 // next one is due.
 //
 // The package is pure: snapshot, time and chance are arguments. It never knows how an advertisement is encoded or sent,
@@ -68,6 +68,8 @@ type Prefix struct {
 	Valid, Preferred   time.Duration
 	// Ends is when the prefix is no longer valid; zero: nobody set an end, and each advertisement begins Valid anew.
 	Ends time.Time
+	// Stale: the network does not have it any more.
+	Stale bool
 }
 
 // Decision is what to say on a link. RA is nil where nothing is said, and the Reason tells why.
@@ -125,6 +127,24 @@ func (r RA) Final() RA {
 	return r
 }
 
+// Withdrawn is the last advertisement on a link that no network is on any more: nothing of what it said holds.
+func (r RA) Withdrawn() RA {
+	r = r.Final()
+	r.RDNSSLifetime, r.DNSSLLifetime = 0, 0
+	r.Prefixes, r.Routes, r.Pref64 = slices.Clone(r.Prefixes), slices.Clone(r.Routes), slices.Clone(r.Pref64)
+	for i := range r.Prefixes {
+		p := &r.Prefixes[i]
+		p.Valid, p.Preferred = min(p.Valid, validLimit), 0
+	}
+	for i := range r.Routes {
+		r.Routes[i].Lifetime = 0
+	}
+	for i := range r.Pref64 {
+		r.Pref64[i].Lifetime = 0
+	}
+	return r
+}
+
 // insists reports whether somebody wrote `router: self`.
 func insists(snap *site.Snapshot, n *site.Network) bool {
 	if snap.Inventory == nil {
@@ -138,12 +158,22 @@ func insists(snap *site.Snapshot, n *site.Network) bool {
 	return false
 }
 
+// Limits of lifetimes: of a prefix whose end somebody else sets (RFC 9096 section 3.4, ND_PREFERRED_LIMIT and ND_VALID_LIMIT),
+// and of what is still said of one that has gone.
+const (
+	preferredLimit = 2700 * time.Second
+	validLimit     = 5400 * time.Second
+)
+
 // prefixes counts the deadlines of dynamic prefixes down; one whose preferred lifetime is over goes on with 0 until its
 // valid lifetime has run out. SLAAC needs exactly 64 bits: A is left off elsewhere.
 func prefixes(n *site.Network, now time.Time) []Prefix {
 	var out []Prefix
 	for _, p := range n.Prefixes {
 		as := n.Advertised(p.Prefix)
+		if !p.ValidUntil.IsZero() {
+			as.Preferred, as.Valid = min(as.Preferred, preferredLimit), min(as.Valid, validLimit)
+		}
 		valid, preferred := remaining(p.ValidUntil, as.Valid, now), remaining(p.PreferredUntil, as.Preferred, now)
 		if !p.IsValid() || valid <= 0 {
 			continue
@@ -151,6 +181,26 @@ func prefixes(n *site.Network, now time.Time) []Prefix {
 		out = append(out, Prefix{
 			Prefix: p.Masked(), OnLink: as.OnLink, Autonomous: as.Autonomous && p.Bits() == 64,
 			Valid: valid, Preferred: min(preferred, valid), Ends: p.ValidUntil,
+		})
+	}
+	return out
+}
+
+// stale goes on with the prefixes that the network had before, preferred lifetime 0 and flags as they were, for as long as
+// hosts may have addresses in them: whoever slept meanwhile must hear it too (RFC 9096 section 3.5). What is said to be left
+// of them is what the RFC lets a prefix have at most, so that connections end in peace; nothing of one that is elsewhere now.
+func stale(n *site.Network, now time.Time) []Prefix {
+	var out []Prefix
+	for _, s := range n.Stale {
+		valid := remaining(s.ValidUntil, validLimit, now)
+		if s.ValidUntil.Sub(now) < time.Second {
+			continue
+		}
+		if s.Moved {
+			valid = 0
+		}
+		out = append(out, Prefix{
+			Prefix: s.Prefix, OnLink: s.OnLink, Autonomous: s.Autonomous, Valid: valid, Ends: s.ValidUntil, Stale: true,
 		})
 	}
 	return out

@@ -219,7 +219,7 @@ func TestInsist(t *testing.T) {
 	}
 }
 
-// Deadlines of dynamic prefixes count down; static lifetimes stand.
+// Deadlines of dynamic prefixes count down, and are never further than RFC 9096 lets them be; static lifetimes stand.
 func TestDynamicPrefixes(t *testing.T) {
 	snap := sitetest.Snapshot(t, rack, facts(t))
 	now := sitetest.Now()
@@ -237,7 +237,7 @@ func TestDynamicPrefixes(t *testing.T) {
 		{Prefix: p(1), OnLink: true, Autonomous: true, Preferred: time.Hour, Valid: 2 * time.Hour},
 		{Prefix: p(2), OnLink: true, Autonomous: true, Preferred: 569 * time.Second, Valid: 1169 * time.Second, Ends: at(20 * time.Minute)},
 		{Prefix: p(3), OnLink: true, Autonomous: true, Preferred: 0, Valid: 29 * time.Second, Ends: at(time.Minute)},
-		{Prefix: p(5), OnLink: true, Autonomous: true, Preferred: time.Hour, Valid: 2 * time.Hour, Ends: at(99 * time.Hour)},
+		{Prefix: p(5), OnLink: true, Autonomous: true, Preferred: 45 * time.Minute, Valid: 90 * time.Minute, Ends: at(99 * time.Hour)},
 	}
 	got := advert.Decide(snap, "eth1", later).RA.Prefixes
 	if diff := cmp.Diff(want, got, comparable); diff != "" {

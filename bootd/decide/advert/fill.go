@@ -56,6 +56,11 @@ func fill(ra *RA, n *site.Network, now time.Time) []string {
 			ra.Prefixes = append(ra.Prefixes, p)
 		}
 	}
+	for _, p := range stale(n, now) {
+		if r.take(prefixLen, "the former prefix %s", p.Prefix) {
+			ra.Prefixes = append(ra.Prefixes, p)
+		}
+	}
 	for _, a := range nameservers(n.Nameservers) {
 		octets := 16
 		if len(ra.Nameservers)%perOption == 0 {
