@@ -11,7 +11,6 @@ import (
 	"bootd.internal/bootd/dns"
 	"bootd.internal/bootd/files"
 	httpd "bootd.internal/bootd/http"
-	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/netif"
 	"bootd.internal/bootd/ra"
 	"bootd.internal/bootd/site"
@@ -89,27 +88,16 @@ func (d *Daemon) openTFTP(dir *files.Dir, n *netif.Neighbours, web *httpd.Server
 }
 
 func (d *Daemon) openDNS(n *netif.Neighbours) error {
+	leases := dns.NewLeases(d.store, d.now)
+	d.tasks = append(d.tasks, leases)
 	s, err := dns.New(dns.Config{
-		Snapshot: d.world.Snapshot, Observer: d.watch, Now: d.now, Held: d.held, Neighbour: n.MAC,
+		Snapshot: d.world.Snapshot, Observer: d.watch, Now: d.now, Leases: leases, Neighbour: n.MAC,
 	})
 	if err != nil {
 		return port{"udp", dns.Port, "DNS"}.explain("/proc", err)
 	}
 	d.tasks = append(d.tasks, s)
 	return nil
-}
-
-// held reports whether a lease of the address is in force.
-func (d *Daemon) held(a netip.Addr) (yes bool) {
-	d.store.Read(func(v store.View) {
-		raw, ok := v.Peek(lease.Key(a))
-		if !ok {
-			return
-		}
-		b, err := lease.Decode(raw)
-		yes = err == nil && b.State == lease.Bound && d.now().Before(b.ValidUntil)
-	})
-	return yes
 }
 
 // who names the host behind an arrival, for events only.

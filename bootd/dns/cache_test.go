@@ -10,8 +10,8 @@ import (
 	"github.com/miekg/dns"
 )
 
-// held are the names in a cache, the newest first.
-func held(c *cache) []string {
+// kept are the names in a cache, the newest first.
+func kept(c *cache) []string {
 	var names []string
 	for e := c.order.Front(); e != nil; e = e.Next() {
 		names = append(names, e.Value.(*item).key)
@@ -28,21 +28,21 @@ func TestCacheIsBounded(t *testing.T) {
 		c.put(fmt.Sprint(i), entry(10), nil, limit)
 		c.get([]byte("2"), now, 0)
 	}
-	if diff := cmp.Diff([]string{"2", "11", "10", "9", "8", "7", "6", "5", "4"}, held(c)); diff != "" {
+	if diff := cmp.Diff([]string{"2", "11", "10", "9", "8", "7", "6", "5", "4"}, kept(c)); diff != "" {
 		t.Error(diff)
 	}
 	c.put("big", entry(8*itemCost), nil, limit)
-	if diff := cmp.Diff([]string{"big"}, held(c)); diff != "" {
+	if diff := cmp.Diff([]string{"big"}, kept(c)); diff != "" {
 		t.Error(diff)
 	}
 	c.put("too big", entry(20*itemCost), nil, limit)
-	if len(held(c)) != 0 || c.octets != 0 || len(c.items) != 0 {
-		t.Errorf("holds %v, %d octets, %d items", held(c), c.octets, len(c.items))
+	if len(kept(c)) != 0 || c.octets != 0 || len(c.items) != 0 {
+		t.Errorf("holds %v, %d octets, %d items", kept(c), c.octets, len(c.items))
 	}
 	for i := range 100 {
 		c.fail(fmt.Sprint(i), nil, now, limit)
 	}
-	if c.octets > limit || len(c.items) != len(held(c)) {
+	if c.octets > limit || len(c.items) != len(kept(c)) {
 		t.Errorf("holds %d failures in %d octets", len(c.items), c.octets)
 	}
 }

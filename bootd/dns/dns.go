@@ -49,8 +49,8 @@ type Config struct {
 	Neighbour func(index int, a netip.Addr) (ident.MAC, bool)
 	// Roots are whom certificates of upstreams must come from; nil: the machine's own store.
 	Roots *x509.CertPool
-	// Held reports whether a machine holds an address just now; nil: nobody knows (see name.Held).
-	Held name.Held
+	// Leases is who holds which address just now; nil: nobody knows.
+	Leases name.Leases
 	// Listen is where to listen, UDP and TCP, default [::]:53.
 	Listen netip.AddrPort
 }

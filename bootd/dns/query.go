@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"strings"
+
+	"bootd.internal/bootd/site"
 )
 
 const (
@@ -67,6 +69,20 @@ type query struct {
 	version uint8
 	do      bool
 	size    uint16
+	// dns64 makes the answer where there is none in IPv6; alias is whose answer it is instead, after a CNAME.
+	dns64 *site.DNS64
+	alias string
+}
+
+// key is what the cache and the forwarder know the question by.
+func (q *query) key() string {
+	switch {
+	case q.alias != "":
+		return keyOf(q, "alias "+q.alias)
+	case q.dns64 != nil:
+		return keyOf(q, q.dns64.ID)
+	}
+	return keyOf(q, "")
 }
 
 // parseQuery reads a query without the help of a library: a question has no compression and nothing beside an OPT record is

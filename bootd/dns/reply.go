@@ -3,6 +3,7 @@ package dns
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 
 	"bootd.internal/bootd/decide/name"
@@ -160,12 +161,33 @@ func localAnswer(q *query, d name.Answer) (*answer, error) {
 	return pack(m)
 }
 
+// split cuts a text into strings of 255 octets (RFC 1035 section 3.3). The library reads escapes in them.
+func split(s string) []string {
+	var out []string
+	for len(s) > 255 {
+		out, s = append(out, s[:255]), s[255:]
+	}
+	out = append(out, s)
+	for i := range out {
+		out[i] = strings.NewReplacer("\\", "\\\\", "\"", "\\\"").Replace(out[i])
+	}
+	return out
+}
+
 // record makes a library's record of a decision's.
 func record(r name.Record) dns.RR {
 	h := dns.RR_Header{Name: r.Name, Rrtype: uint16(r.Type), Class: dns.ClassINET, Ttl: r.TTL}
 	switch r.Type {
 	case name.TypeAAAA:
 		return &dns.AAAA{Hdr: h, AAAA: r.Addr.AsSlice()}
+	case name.TypeA:
+		return &dns.A{Hdr: h, A: r.Addr.AsSlice()}
+	case name.TypeCNAME:
+		return &dns.CNAME{Hdr: h, Target: r.Target}
+	case name.TypeTXT:
+		return &dns.TXT{Hdr: h, Txt: split(r.Text)}
+	case name.TypeSRV:
+		return &dns.SRV{Hdr: h, Priority: r.Priority, Weight: r.Weight, Port: r.Port, Target: r.Target}
 	case name.TypePTR:
 		return &dns.PTR{Hdr: h, Ptr: r.Target}
 	case name.TypeHINFO:

@@ -82,7 +82,7 @@ func (s *Server) handle(ctx context.Context, c client, p []byte) {
 
 // resolve answers from the snapshot, from the cache, or by the forwarder; then it reports true.
 func (s *Server) resolve(ctx context.Context, c client, q *query, snap *site.Snapshot) (later bool) {
-	d := name.Decide(snap, s.cfg.Held, name.Question{Name: q.name, Type: name.Type(q.typ), Class: q.class})
+	d := name.Decide(snap, s.cfg.Leases, name.Question{Name: q.name, Type: name.Type(q.typ), Class: q.class, DNS64: c.dns64()})
 	if !d.Forward {
 		a, err := localAnswer(q, d)
 		if err != nil {
@@ -100,12 +100,16 @@ func (s *Server) resolve(ctx context.Context, c client, q *query, snap *site.Sna
 		s.answer(c, q, blank(q, codeRefused), reasonOnly(reason.Refused), nil)
 		return false
 	}
+	q.dns64 = usable64(q, c.dns64())
+	if d.Alias != "" {
+		q.alias, q.dns64 = d.Alias, nil
+	}
 	return s.fetch(ctx, c, q, snap)
 }
 
 // fetch answers from the cache, or has the forwarder ask; then it reports true.
 func (s *Server) fetch(ctx context.Context, c client, q *query, snap *site.Snapshot) (later bool) {
-	k := keyOf(q, "")
+	k := q.key()
 	found, ok := s.cache.get([]byte(k), s.cfg.Now(), snap.DNS.Stale)
 	switch {
 	case !ok:
@@ -152,6 +156,18 @@ func (s *Server) ask(ctx context.Context, k string, q *query) (a *answer, why re
 		}
 	}()
 	snap := s.cfg.Snapshot()
+	switch {
+	case q.alias != "":
+		return s.aliased(ctx, q, snap)
+	case q.dns64 != nil:
+		return s.synthesized(ctx, k, q, snap)
+	}
+	return s.learn(ctx, k, q, snap, nil)
+}
+
+// learn gives what is kept or asks upstreams, and keeps what they say. change, which may be nil, makes an answer of our own of
+// theirs.
+func (s *Server) learn(ctx context.Context, k string, q *query, snap *site.Snapshot, change func(*answer, error) (*answer, error)) (a *answer, why reason.Reason, err error) {
 	found, _ := s.cache.get([]byte(k), s.cfg.Now(), snap.DNS.Stale)
 	switch {
 	case found.answer != nil && !found.stale && !found.refresh: // the flight before this one landed while the client came to join
@@ -160,6 +176,9 @@ func (s *Server) ask(ctx context.Context, k string, q *query) (a *answer, why re
 		return blank(q, codeServFail), reason.UpstreamFailed, nil
 	}
 	a, err = s.upstreams.resolve(ctx, q, s.servers(snap), snap.DNS.UpstreamLimit)
+	if change != nil {
+		a, err = change(a, err)
+	}
 	switch {
 	case err == nil:
 		s.cache.put(k, a, snap, snap.DNS.Cache)

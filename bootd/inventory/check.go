@@ -28,6 +28,7 @@ func (p *parser) check() {
 	c.references()
 	c.secrets()
 	c.upstreams()
+	c.recordNames()
 	c.links()
 	c.lengths()
 	c.overlaps()

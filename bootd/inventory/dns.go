@@ -19,6 +19,8 @@ type DNS struct {
 	Stale Value[time.Duration]
 	// ClientLimit is how many questions of one machine may wait for upstreams, UpstreamLimit how many may wait for one upstream.
 	ClientLimit, UpstreamLimit Value[int]
+	// Records are names besides those of hosts.
+	Records []Names
 }
 
 // The transports of an Upstream.
@@ -55,6 +57,7 @@ var dnsFields = []field[DNS]{
 	{name: "stale", set: put(func(d *DNS) *Value[time.Duration] { return &d.Stale }, within(0, 7*24*time.Hour, ""))},
 	{name: "client_limit", set: put(func(d *DNS) *Value[int] { return &d.ClientLimit }, between(1, 4096))},
 	{name: "upstream_limit", set: put(func(d *DNS) *Value[int] { return &d.UpstreamLimit }, between(1, 4096))},
+	{name: "records", set: func(p *parser, d *DNS, v value) { d.Records = p.records(v, false) }},
 }
 
 // Bounds of the cache: what one large answer needs, and more than a site's names ever fill.

@@ -83,7 +83,8 @@ func code() (now map[string][]string, later []string) {
 		return slices.DeleteFunc(all, func(k string) bool { return slices.Contains(inherited, k) })
 	}
 	for heading, k := range map[string]keys{
-		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "dns": keysOf(dnsFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
+		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "dns": keysOf(dnsFields),
+		"records": keysOf(recordFields), "dns64": keysOf(dns64Fields), "hosts.dns": keysOf(hostDNSFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
 		"pool": keysOf(poolFields),
 		"nics": keysOf(nicFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
@@ -164,6 +165,13 @@ func TestDocumentedExamples(t *testing.T) {
 	places := map[string]func(string) string{
 		"Sections": func(x string) string { return x },
 		"dns":      func(x string) string { return "dns: " + entry(x) },
+		"records":  func(x string) string { return "dns: {records: {www.example.net: {" + x + "}}}" },
+		"dns64": func(x string) string {
+			return "defaults: {dns64: " + entry(x, `prefix: "64:ff9b::/96"`) + "}"
+		},
+		"hosts.dns": func(x string) string {
+			return "hosts: {r1n01: {mac: 52:54:00:aa:01:01, dns: {" + x + "}}}"
+		},
 		"serve":    func(x string) string { return "serve: " + entry(x) },
 		"Settings": func(x string) string { return "defaults: " + entry(x) },
 		"users":    func(x string) string { return "defaults: {users: {a: " + entry(x, `password: "$6$salt$hash"`) + "}}" },
@@ -245,7 +253,7 @@ func TestModuleDNS(t *testing.T) {
 			t.Errorf("docs/modules/dns.md: not a row of docs/inventory.md: %s", line)
 		}
 	}
-	for _, k := range keysOf(dnsFields).now {
+	for _, k := range slices.Concat(keysOf(dnsFields).now, keysOf(recordFields).now, keysOf(dns64Fields).now, keysOf(hostDNSFields).now) {
 		if !strings.Contains(string(module), "\n| `"+k+"` |") {
 			t.Errorf("docs/modules/dns.md: no row for %s", k)
 		}

@@ -25,6 +25,7 @@ var hostFields = withSettings([]field[hostEntry]{
 	{name: "network", set: put(func(h *hostEntry) *Value[string] { return &h.Network }, (*parser).text)},
 	{name: "uuid", set: put(func(h *hostEntry) *Value[ident.UUID] { return &h.UUID }, (*parser).uuid)},
 	{name: "serial", set: put(func(h *hostEntry) *Value[string] { return &h.Serial }, (*parser).text)},
+	{name: "dns", set: func(p *parser, h *hostEntry, v value) { walk(p, v, hostDNSFields, &h.DNS) }},
 	{name: "nics", set: func(p *parser, h *hostEntry, v value) { h.nics = v; p.nics(&h.Host, v) }},
 }, inHosts, func(h *hostEntry) *Settings { return &h.Settings })
 

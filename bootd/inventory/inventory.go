@@ -97,7 +97,9 @@ type Settings struct {
 	// Nameservers are told to clients; default: bootd itself.
 	Nameservers Value[[]netip.Addr]
 	Search      Value[[]string] // default: the domain
-	NTP         Value[[]string]
+	// DNS64 is what names without AAAA are given; default: the first ra.pref64 of the network.
+	DNS64 Value[DNS64]
+	NTP   Value[[]string]
 	// Lifetimes of leases and advertised prefixes, default 12h and 24h.
 	Preferred, Valid Value[time.Duration]
 	// InformationRefresh is after how long clients without a lease ask again (RFC 8415 section 21.23).
@@ -203,6 +205,7 @@ type Host struct {
 	UUID    Value[ident.UUID]
 	Serial  Value[string]
 	NICs    []NIC
+	DNS     HostDNS
 	Settings
 }
 

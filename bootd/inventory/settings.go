@@ -35,6 +35,7 @@ var settingsFields = []field[Settings]{
 	{name: "nameservers", in: onLinks, set: put(func(s *Settings) *Value[[]netip.Addr] { return &s.Nameservers },
 		listOf((*parser).addr))},
 	{name: "search", in: onLinks, set: put(func(s *Settings) *Value[[]string] { return &s.Search }, listOf((*parser).domain))},
+	{name: "dns64", in: onLinks, set: put(func(s *Settings) *Value[DNS64] { return &s.DNS64 }, (*parser).dns64)},
 	{name: "ntp", in: everywhere, set: put(func(s *Settings) *Value[[]string] { return &s.NTP }, listOf((*parser).server))},
 	{name: "preferred", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.Preferred },
 		within(time.Second, maxLifetime, ""))},

@@ -46,6 +46,7 @@ func (r *resolver) network(in *inventory.Network) {
 		n.Nameservers = []netip.Addr{n.Own}
 	}
 	r.ra(n, in)
+	r.dns64(n, pick(layers, func(s *inventory.Settings) inventory.Value[inventory.DNS64] { return s.DNS64 }))
 	r.written[n.Name] = in
 	r.snap.Networks = append(r.snap.Networks, n)
 	r.snap.index.networks[n.Name] = n

@@ -53,6 +53,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 	}
 	r.addresses()
 	r.pools()
+	r.names()
 	return r.snap, r.problems
 }
 
@@ -89,19 +90,6 @@ func (r *resolver) serve() {
 	}
 	for arch, v := range s.Loaders {
 		r.snap.Loaders[arch] = v.V
-	}
-}
-
-// dns takes what the section dns says over what is built in.
-func (r *resolver) dns() {
-	d, b := &r.inv.DNS, inventory.BuiltinDNS()
-	r.snap.DNS = DNS{
-		Upstreams: slices.Clone(d.Upstreams.Or(r.inv.Serve.Forward).V),
-		Cache:     int(d.Cache.Or(b.Cache).V), Stale: d.Stale.Or(b.Stale).V,
-		ClientLimit: d.ClientLimit.Or(b.ClientLimit).V, UpstreamLimit: d.UpstreamLimit.Or(b.UpstreamLimit).V,
-	}
-	for _, p := range d.Access {
-		r.snap.DNS.Access = append(r.snap.DNS.Access, p.V)
 	}
 }
 

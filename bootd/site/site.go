@@ -78,6 +78,28 @@ type DNS struct {
 	Stale time.Duration
 	// ClientLimit and UpstreamLimit bound what waits, of one machine and for one upstream.
 	ClientLimit, UpstreamLimit int
+	// Names are those beside the hosts' own, in lower case without final dot; the first label may be *.
+	Names map[string]*Name
+}
+
+// Name is what stands at one name.
+type Name struct {
+	// Host is whose name it is, if any.
+	Host    string
+	A, AAAA []netip.Addr
+	TXT     []string
+	SRV     []inventory.SRV
+	// CNAME stands alone.
+	CNAME string
+}
+
+// DNS64 is how machines of a network reach those that have nothing but IPv4 (RFC 6147).
+type DNS64 struct {
+	Prefix netip.Prefix
+	// Exclude are AAAA records that count as none, Skip IPv4 addresses that are given none.
+	Exclude, Skip []netip.Prefix
+	// ID tells one DNS64 from another: answers of one are never given to machines of another.
+	ID string
 }
 
 // Upstream is a resolver that questions go to.
@@ -103,7 +125,9 @@ type Network struct {
 	Nameservers []netip.Addr
 	Domain      string
 	// Search is the inventory's, else Domain.
-	Search  []string
+	Search []string
+	// DNS64 is nil where there is none.
+	DNS64   *DNS64
 	NTP     []string
 	Unknown string
 	// Preferred and Valid are the lifetimes of leases; T1 and T2 are 0.5 and 0.8 of Preferred.

@@ -1,5 +1,5 @@
-// Package name answers one question: what is this name? Hosts of the inventory, this server and the reverse names of both
-// are known here; everything else is another resolver's.
+// Package name answers one question: what is this name? Hosts of the inventory, the records beside them, this server and the
+// reverse names of all are known here; everything else is another resolver's.
 //
 // bootd is authoritative for the names that it lists, not for the domain they are in: each listed name is a zone of its
 // own, and any other name below the domain goes to the forwarder, since the rest of the domain (a mirror, a mail server)
@@ -10,6 +10,7 @@ package name
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"bootd.internal/bootd/reason"
@@ -23,10 +24,13 @@ type Type uint16
 const (
 	TypeA     Type = 1
 	TypeNS    Type = 2
+	TypeCNAME Type = 5
 	TypeSOA   Type = 6
 	TypePTR   Type = 12
 	TypeHINFO Type = 13
+	TypeTXT   Type = 16
 	TypeAAAA  Type = 28
+	TypeSRV   Type = 33
 	typeIXFR  Type = 251
 	typeAXFR  Type = 252
 	TypeANY   Type = 255
@@ -53,15 +57,21 @@ type Question struct {
 	Name  string
 	Type  Type
 	Class uint16
+	// DNS64 is that of the network that asks; nil: none.
+	DNS64 *site.DNS64
 }
 
-// Record is one resource record. Which of Addr and Target is set follows from Type; SOA and HINFO have their fixed content.
+// Record is one resource record. Which of Addr, Target, Text and SRV is set follows from Type; SOA and HINFO have their fixed
+// content.
 type Record struct {
 	Name   string
 	Type   Type
 	TTL    uint32
 	Addr   netip.Addr
 	Target string
+	Text   string
+	// SRV has its target in Target.
+	Priority, Weight, Port uint16
 	// Serial is a SOA's: the time of the snapshot.
 	Serial uint32
 }
@@ -70,20 +80,36 @@ type Record struct {
 type Answer struct {
 	// Outcome names the host whose name it is, if any.
 	reason.Outcome
-	// Forward: the answer is another resolver's; all else is empty.
+	// Forward: the answer is another resolver's; all else is empty. Alias: it is that resolver's answer for this name, after a
+	// CNAME that leads there.
 	Forward   bool
+	Alias     string
 	RCode     RCode
 	Records   []Record
 	Authority []Record
 }
 
-// Held reports whether a machine holds an address just now. A card that names no network may appear on any: its name
-// leads to where it is, not to where it could be.
-type Held func(netip.Addr) bool
+// Leases is who holds which address just now; nil: nobody knows, and a name leads to every address of its host.
+type Leases interface {
+	// Held reports whether somebody holds an address. A card that names no network may appear on any: its name leads to where
+	// it is, not to where it could be.
+	Held(netip.Addr) bool
+	// Of are the addresses of a holder, a card's host/nic: a machine keeps one that it was given although the inventory names
+	// another by now.
+	Of(holder string) []netip.Addr
+	// Holder is who holds an address, empty: nobody.
+	Holder(netip.Addr) string
+}
 
-// Decide answers a question from the snapshot, or says that somebody else has to. held nil: nobody knows who holds what,
-// and a name leads to every address of its host.
-func Decide(snap *site.Snapshot, held Held, q Question) Answer {
+// Decide answers a question from the snapshot, or says that somebody else has to.
+func Decide(snap *site.Snapshot, held Leases, q Question) Answer {
+	return decide(snap, held, q, maxChain)
+}
+
+// maxChain bounds aliases of aliases.
+const maxChain = 8
+
+func decide(snap *site.Snapshot, held Leases, q Question, chain int) Answer {
 	switch {
 	case q.Class != ClassIN, q.Type == typeAXFR, q.Type == typeIXFR, q.Type >= 128 && q.Type < TypeANY:
 		// version.bind of class CHAOS tells strangers what to attack; 128 to 254 are questions about messages, not names.
@@ -92,8 +118,14 @@ func Decide(snap *site.Snapshot, held Held, q Question) Answer {
 		// RFC 8482 section 4.2, for any name: a large answer serves only those who forge its destination.
 		return local("", Record{Name: q.Name, Type: TypeHINFO, TTL: 3600})
 	}
-	d := decider{snap: snap, held: held, q: q, name: strings.ToLower(strings.TrimSuffix(q.Name, "."))}
+	d := decider{snap: snap, held: held, q: q, chain: chain, name: strings.ToLower(strings.TrimSuffix(q.Name, "."))}
 	if a, ok := d.forward(); ok {
+		return a
+	}
+	if a, ok := d.named(); ok {
+		return a
+	}
+	if a, ok := d.only(); ok {
 		return a
 	}
 	if a, ok := d.reverse(); ok {
@@ -112,8 +144,10 @@ func Decide(snap *site.Snapshot, held Held, q Question) Answer {
 
 type decider struct {
 	snap *site.Snapshot
-	held Held
+	held Leases
 	q    Question
+	// chain is how many aliases may still be followed.
+	chain int
 	// name is q.Name in lower case without its final dot.
 	name string
 }
@@ -152,13 +186,30 @@ func (d decider) addresses(h *site.Host, card string) ([]netip.Addr, bool) {
 		roams := n.Network == nil && len(d.snap.Networks) > 1 && d.held != nil
 		for _, net := range d.snap.Networks {
 			for _, a := range n.Addresses(net.Name) {
-				if !roams || d.held(a) {
+				if !roams || d.held.Held(a) {
 					all = append(all, a)
 				}
 			}
 		}
+		all = d.leased(all, n)
 	}
 	return all, found
+}
+
+// leased adds what a card holds besides.
+func (d decider) leased(all []netip.Addr, n *site.NIC) []netip.Addr {
+	if d.held == nil {
+		return all
+	}
+	for _, a := range d.held.Of(n.Holder()) {
+		if _, served := d.snap.NetworkOf(a); !served || slices.Contains(all, a) {
+			continue
+		}
+		if _, reserved := d.snap.Holder(a); !reserved { // another host's by now
+			all = append(all, a)
+		}
+	}
+	return all
 }
 
 // own are the addresses of bootd.<domain>, which is this server unless a host of that name is listed.
@@ -182,16 +233,92 @@ func (d decider) own() ([]netip.Addr, bool) {
 // asks for A first goes on to AAAA.
 func (d decider) positive(host string, addrs []netip.Addr) Answer {
 	a := local(host)
+	n := d.snap.DNS.Names[d.name]
+	if n == nil {
+		n = &site.Name{}
+	}
 	switch d.q.Type {
 	case TypeAAAA:
-		for _, addr := range addrs {
-			a.Records = append(a.Records, Record{Name: d.q.Name, Type: TypeAAAA, TTL: TTL, Addr: addr})
+		a.Records = d.addrs(TypeAAAA, append(slices.Clone(addrs), n.AAAA...))
+		if len(a.Records) == 0 && d.q.DNS64 != nil {
+			a.Records = d.addrs(TypeAAAA, Synthesize(d.q.DNS64, n.A))
 		}
+	case TypeA:
+		a.Records = d.addrs(TypeA, n.A)
 	case TypeSOA:
 		a.Records = []Record{d.soa(d.q.Name)}
+	case TypeTXT:
+		for _, s := range n.TXT {
+			a.Records = append(a.Records, Record{Name: d.q.Name, Type: TypeTXT, TTL: TTL, Text: s})
+		}
+	case TypeSRV:
+		for _, s := range n.SRV {
+			a.Records = append(a.Records, Record{
+				Name: d.q.Name, Type: TypeSRV, TTL: TTL, Priority: s.Priority, Weight: s.Weight, Port: s.Port, Target: s.Target + ".",
+			})
+		}
 	}
 	if len(a.Records) == 0 {
 		a.Authority = []Record{d.soa(d.q.Name)}
+	}
+	return a
+}
+
+func (d decider) addrs(t Type, addrs []netip.Addr) []Record {
+	var all []Record
+	for _, addr := range addrs {
+		all = append(all, Record{Name: d.q.Name, Type: t, TTL: TTL, Addr: addr})
+	}
+	return all
+}
+
+// named answers for names that are written beside the hosts, or lie below one with a wildcard (RFC 4592 section 3.3.1: what
+// stands nearer hides it).
+func (d decider) named() (Answer, bool) {
+	if n := d.snap.DNS.Names[d.name]; n != nil {
+		return d.at(n), true
+	}
+	rest := d.name
+	for {
+		_, parent, more := strings.Cut(rest, ".")
+		if !more {
+			return Answer{}, false
+		}
+		if n := d.snap.DNS.Names["*."+parent]; n != nil {
+			d.name = "*." + parent
+			return d.at(n), true
+		}
+		if d.snap.DNS.Names[parent] != nil {
+			return Answer{}, false
+		}
+		rest = parent
+	}
+}
+
+// at answers from one entry; an alias is followed, here or by another resolver.
+func (d decider) at(n *site.Name) Answer {
+	if n.CNAME == "" {
+		return d.positive(n.Host, nil)
+	}
+	return d.follow(n.Host, n.CNAME)
+}
+
+// follow answers with an alias and what it leads to.
+func (d decider) follow(host, target string) Answer {
+	cname := Record{Name: d.q.Name, Type: TypeCNAME, TTL: TTL, Target: target + "."}
+	if d.q.Type == TypeCNAME || d.chain == 0 {
+		return local(host, cname)
+	}
+	q := d.q
+	q.Name = target + "."
+	a := decide(d.snap, d.held, q, d.chain-1)
+	switch {
+	case a.Forward && a.Alias == "":
+		a.Alias = q.Name
+	case a.Forward: // two aliases before it leaves us: the last one is asked for
+	default:
+		a.Host = host
+		a.Records = append([]Record{cname}, a.Records...)
 	}
 	return a
 }
@@ -202,6 +329,9 @@ func (d decider) reverse() (Answer, bool) {
 	if ok {
 		if n, found := d.snap.Holder(addr); found {
 			return d.pointer(n.Host.Name, n.Host.FQDN), true
+		}
+		if h, found := d.leaseholder(addr); found {
+			return d.pointer(h.Name, h.FQDN), true
 		}
 		for _, n := range d.snap.Networks {
 			for _, own := range n.Servers {
@@ -218,6 +348,18 @@ func (d decider) reverse() (Answer, bool) {
 		return d.deny(d.name), true
 	}
 	return Answer{}, false
+}
+
+// leaseholder is the host that holds an address which is not written for it.
+func (d decider) leaseholder(addr netip.Addr) (*site.Host, bool) {
+	if d.held == nil {
+		return nil, false
+	}
+	name, _, ok := strings.Cut(d.held.Holder(addr), "/")
+	if !ok {
+		return nil, false
+	}
+	return d.snap.Host(name)
 }
 
 func (d decider) pointer(host, fqdn string) Answer {

@@ -175,6 +175,20 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
+// leases are holders by address.
+type leases map[netip.Addr]string
+
+func (l leases) Held(a netip.Addr) bool     { return l[a] != "" }
+func (l leases) Holder(a netip.Addr) string { return l[a] }
+func (l leases) Of(holder string) (all []netip.Addr) {
+	for a, h := range l {
+		if h == holder {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
 // TestRoaming: a card that names no network has an address on each; its name leads to the one that it holds.
 func TestRoaming(t *testing.T) {
 	text := `networks:
@@ -186,7 +200,7 @@ hosts:
   stays: {mac: 52:54:00:aa:01:02, address: "::102", network: rack2}
 `
 	snap := sitetest.Snapshot(t, text, sitetest.Facts(sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64"), sitetest.Link(t, 3, "eth2", "2001:db8:2::1/64")))
-	held := func(a netip.Addr) bool { return a == netip.MustParseAddr("2001:db8:2::101") }
+	held := leases{netip.MustParseAddr("2001:db8:2::101"): "roams/net0"}
 	for host, want := range map[string]string{"roams": "2001:db8:2::101", "stays": "2001:db8:2::102"} {
 		got := Decide(snap, held, Question{Name: host + ".example.net.", Type: TypeAAAA, Class: ClassIN})
 		if len(got.Records) != 1 || got.Records[0].Addr.String() != want {
@@ -195,5 +209,127 @@ hosts:
 	}
 	if got := Decide(snap, nil, Question{Name: "roams.example.net.", Type: TypeAAAA, Class: ClassIN}); len(got.Records) != 2 {
 		t.Errorf("where nobody knows who holds what: %+v, want both addresses", got.Records)
+	}
+}
+
+// TestRecords: what the inventory writes beside its hosts.
+func TestRecords(t *testing.T) {
+	const text = `dns:
+  records:
+    mirror.example.net: {aaaa: ["2001:db8:9::1", "2001:db8:9::2"], a: 192.0.2.1}
+    old.example.net: {a: [192.0.2.2, 192.0.2.3]}
+    _ntp._udp.example.net: {srv: ["0 5 123 r1n01.example.net", "1 0 123 ntp.example.org"]}
+    example.net: {txt: "v=spf1 -all"}
+    far.example.net: {cname: www.example.org}
+    loop.example.net: {cname: pool.example.net}
+    pool.example.net: {cname: loop.example.net}
+    "*.apps.example.net": {cname: r1n01.example.net}
+    special.apps.example.net: {txt: not like the others}
+    r1n02.example.net: {txt: also here}
+defaults: {domain: example.net}
+networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64"}
+hosts:
+  r1n01:
+    mac: 52:54:00:aa:01:01
+    address: "::101"
+    dns: {aliases: [www, git.example.org], wildcard: true, records: {_http._tcp: {srv: 0 0 80}, "@": {txt: rack 1}}}
+  r1n02: {mac: 52:54:00:aa:01:02, address: "::102"}
+  r1n03: {mac: 52:54:00:aa:01:03, address: "::103"}
+`
+	snap := sitetest.Snapshot(t, text, sitetest.SmallFacts(t))
+	snap.DNS.Upstreams = []site.Upstream{{Transport: "udp"}}
+	n1 := netip.MustParseAddr("2001:db8:1::101")
+	v4 := func(name string, typ Type, addrs ...string) (all []Record) {
+		for _, a := range addrs {
+			all = append(all, Record{Name: name, Type: typ, TTL: 60, Addr: netip.MustParseAddr(a)})
+		}
+		return all
+	}
+	cname := func(name, target string) Record { return Record{Name: name, Type: TypeCNAME, TTL: 60, Target: target} }
+	txt := func(name, text string) Record { return Record{Name: name, Type: TypeTXT, TTL: 60, Text: text} }
+	d64 := &site.DNS64{Prefix: netip.MustParsePrefix("2001:db8:64::/96")}
+	tests := []struct {
+		name string
+		typ  Type
+		want Answer
+	}{
+		{"mirror.example.net.", TypeAAAA, found("", v4("mirror.example.net.", TypeAAAA, "2001:db8:9::1", "2001:db8:9::2")...)},
+		{"mirror.example.net.", TypeA, found("", v4("mirror.example.net.", TypeA, "192.0.2.1")...)},
+		{"mirror.example.net.", TypeTXT, empty("", "mirror.example.net.", NoError)},
+		{"old.example.net.", TypeAAAA, found("", v4("old.example.net.", TypeAAAA, "2001:db8:64::c000:202", "2001:db8:64::c000:203")...)},
+		{"_NTP._udp.example.net.", TypeSRV, found("",
+			Record{Name: "_NTP._udp.example.net.", Type: TypeSRV, TTL: 60, Weight: 5, Port: 123, Target: "r1n01.example.net."},
+			Record{Name: "_NTP._udp.example.net.", Type: TypeSRV, TTL: 60, Priority: 1, Port: 123, Target: "ntp.example.org."})},
+		{"_http._tcp.r1n01.example.net.", TypeSRV, found("r1n01",
+			Record{Name: "_http._tcp.r1n01.example.net.", Type: TypeSRV, TTL: 60, Port: 80, Target: "r1n01.example.net."})},
+		{"example.net.", TypeTXT, found("", txt("example.net.", "v=spf1 -all"))},
+		{"r1n01.example.net.", TypeTXT, found("r1n01", txt("r1n01.example.net.", "rack 1"))},
+		{"r1n02.example.net.", TypeTXT, found("r1n02", txt("r1n02.example.net.", "also here"))},
+		{"r1n03.example.net.", TypeAAAA, found("r1n03", v4("r1n03.example.net.", TypeAAAA, "2001:db8:1::103")...)},
+		{"www.example.net.", TypeAAAA, found("r1n01", append([]Record{cname("www.example.net.", "r1n01.example.net.")}, aaaa("r1n01.example.net.", n1)...)...)},
+		{"www.example.net.", TypeCNAME, found("r1n01", cname("www.example.net.", "r1n01.example.net."))},
+		{"git.example.org.", TypeAAAA, found("r1n01", append([]Record{cname("git.example.org.", "r1n01.example.net.")}, aaaa("r1n01.example.net.", n1)...)...)},
+		{"a.b.r1n01.example.net.", TypeAAAA, found("r1n01", append([]Record{cname("a.b.r1n01.example.net.", "r1n01.example.net.")}, aaaa("r1n01.example.net.", n1)...)...)},
+		{"x.apps.example.net.", TypeAAAA, found("", append([]Record{cname("x.apps.example.net.", "r1n01.example.net.")}, aaaa("r1n01.example.net.", n1)...)...)},
+		{"special.apps.example.net.", TypeAAAA, empty("", "special.apps.example.net.", NoError)},
+		{"x.special.apps.example.net.", TypeAAAA, Answer{Forward: true}},
+		{"far.example.net.", TypeAAAA, Answer{Forward: true, Alias: "www.example.org."}},
+		{"other.example.net.", TypeAAAA, Answer{Forward: true}},
+	}
+	for _, tt := range tests {
+		got := Decide(snap, nil, Question{Name: tt.name, Type: tt.typ, Class: ClassIN, DNS64: d64})
+		if diff := cmp.Diff(tt.want, got, sameAddr); diff != "" {
+			t.Errorf("%s %d: %s", tt.name, tt.typ, diff)
+		}
+	}
+	if got := Decide(snap, nil, Question{Name: "loop.example.net.", Type: TypeAAAA, Class: ClassIN}); len(got.Records) != maxChain+1 {
+		t.Errorf("a loop gives %d records", len(got.Records))
+	}
+}
+
+// TestLeased: an address that a machine was given before the inventory named another leads to it until its lease is over, and
+// back.
+func TestLeased(t *testing.T) {
+	snap := small(t)
+	extra, taken, foreign := netip.MustParseAddr("2001:db8:1::beef"), netip.MustParseAddr("2001:db8:1::102"), netip.MustParseAddr("2001:db8:9::1")
+	held := leases{extra: "r1n01/net0", taken: "r1n01/net0", foreign: "r1n01/net0"}
+	got := Decide(snap, held, Question{Name: "r1n01.example.net.", Type: TypeAAAA, Class: ClassIN})
+	want := found("r1n01", aaaa("r1n01.example.net.", fixed(t, snap, "r1n01", 0), extra)...)
+	if diff := cmp.Diff(want, got, sameAddr); diff != "" {
+		t.Error(diff)
+	}
+	for a, host := range map[netip.Addr]string{extra: "r1n01", taken: "r1n02"} {
+		got = Decide(snap, held, Question{Name: arpa(a), Type: TypePTR, Class: ClassIN})
+		want = found(host, Record{Name: arpa(a), Type: TypePTR, TTL: 60, Target: host + ".example.net."})
+		if diff := cmp.Diff(want, got, sameAddr); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+// TestEmbed has the examples of RFC 6052 section 2.4.
+func TestEmbed(t *testing.T) {
+	v4 := netip.MustParseAddr("192.0.2.33")
+	for prefix, want := range map[string]string{
+		"2001:db8::/32":         "2001:db8:c000:221::",
+		"2001:db8:100::/40":     "2001:db8:1c0:2:21::",
+		"2001:db8:122::/48":     "2001:db8:122:c000:2:2100::",
+		"2001:db8:122:300::/56": "2001:db8:122:3c0:0:221::",
+		"2001:db8:122:344::/64": "2001:db8:122:344:c0:2:2100::",
+		"2001:db8:122:344::/96": "2001:db8:122:344::c000:221",
+		"64:ff9b::/96":          "64:ff9b::c000:221",
+	} {
+		p := netip.MustParsePrefix(prefix)
+		got := Embed(p, v4)
+		if got != netip.MustParseAddr(want) {
+			t.Errorf("%s: %v, want %s", prefix, got, want)
+		}
+		if back, ok := Extract(p, got); !ok || back != v4 {
+			t.Errorf("%s: back %v, %v", prefix, back, ok)
+		}
+	}
+	if _, ok := Extract(netip.MustParsePrefix("2001:db8:122:344::/64"), netip.MustParseAddr("2001:db8:122:344:c0:2:2100:1")); ok {
+		t.Error("an address with a suffix is none of a NAT64")
 	}
 }

@@ -1,0 +1,125 @@
+package netns_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bootd.internal/lab"
+	"bootd.internal/lab/labtest"
+)
+
+// six is the smallest inventory of an IPv6-only network with a way to IPv4; the RA names the NAT64, and names follow.
+const six = `
+dns: {upstreams: "[2001:db8:1::64]:5353"}
+networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64", ra: {pref64: "2001:db8:64::/96"}}
+`
+
+// program starts a program in a node and ends it with the test.
+func program(t *testing.T, n *lab.Node, log, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	out, err := os.Create(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := n.Command(labtest.Context(t, 5*time.Minute), name, args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("starting %s: %v", name, err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait() // it was told to end
+	})
+	return cmd
+}
+
+// scripted is one answer of ldns-testns.
+func scripted(match, reply, name, typ string, answer ...string) string {
+	s := fmt.Sprintf("ENTRY_BEGIN\nMATCH %s\nREPLY %s\nADJUST copy_id\nSECTION QUESTION\n%s IN %s\nSECTION ANSWER\n", match, reply, name, typ)
+	return s + strings.Join(answer, "\n") + "\nENTRY_END\n"
+}
+
+// TestDNS64 has a machine without IPv4 fetch from a server that has nothing else, by its name: bootd's DNS64, Debian's tayga as
+// the NAT64, and ldns-testns as the upstream, which sends no case back and thereby makes bootd ask over TCP.
+func TestDNS64(t *testing.T) {
+	r := labtest.NewRack(t, labtest.RackConfig{Inventory: six, Files: loaders()})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	v4, err := r.Lab.Link("v4")
+	must(err)
+	gate, err := r.Node("gate")
+	must(err)
+	must(gate.Attach(r.Link, lab.Interface{Name: "eth0", Self: lab.NoAddress, Addr: []netip.Prefix{
+		netip.MustParsePrefix("fe80::64/64"), netip.MustParsePrefix("2001:db8:1::64/64"),
+	}}))
+	must(gate.Attach(v4, lab.Interface{Name: "eth1", Self: lab.NoAddress}))
+	web, err := r.Node("web")
+	must(err)
+	must(web.Attach(v4, lab.Interface{Name: "eth0", Self: lab.NoAddress}))
+	run(t, web, "ip", "address", "add", "192.0.2.80/24", "dev", "eth0")
+	run(t, web, "ip", "route", "add", "192.168.255.0/24", "via", "192.0.2.1")
+
+	conf := fmt.Sprintf("tun-device nat64\nipv4-addr 192.168.255.1\nprefix 2001:db8:64::/96\ndynamic-pool 192.168.255.0/24\ndata-dir %s\n", r.Path("."))
+	must(os.WriteFile(r.Path("tayga.conf"), []byte(conf), 0o644))
+	run(t, gate, "ip", "address", "add", "192.0.2.1/24", "dev", "eth1")
+	run(t, gate, "tayga", "--mktun", "-c", r.Path("tayga.conf"))
+	run(t, gate, "ip", "link", "set", "nat64", "up")
+	run(t, gate, "ip", "route", "add", "192.168.255.0/24", "dev", "nat64")
+	run(t, gate, "ip", "-6", "route", "add", "2001:db8:64::/96", "dev", "nat64")
+	must(gate.Sysctl(map[string]string{"net/ipv6/conf/all/forwarding": "1", "net/ipv4/ip_forward": "1"}))
+	program(t, gate, r.Path("tayga.log"), "tayga", "-n", "-c", r.Path("tayga.conf"))
+	run(t, r.Server, "ip", "-6", "route", "add", "2001:db8:64::/96", "via", "2001:db8:1::64")
+
+	data := scripted("opcode qtype qname", "QR RD RA NOERROR", "web.example.org.", "A", "web.example.org. 300 IN A 192.0.2.80") +
+		scripted("opcode qtype qname", "QR RD RA NOERROR", "web.example.org.", "AAAA") +
+		scripted("opcode", "QR RD RA NXDOMAIN", "none.example.org.", "A")
+	must(os.WriteFile(r.Path("upstream.data"), []byte(data), 0o644))
+	program(t, gate, r.Path("upstream.log"), "ldns-testns", "-6", "-p", "5353", r.Path("upstream.data"))
+
+	var l net.Listener
+	must(web.Do(func() (err error) {
+		l, err = net.Listen("tcp4", "192.0.2.80:80")
+		return err
+	}))
+	srv := &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "hello %s from %s\n", r.Host, r.RemoteAddr[:strings.LastIndex(r.RemoteAddr, ":")])
+	})}
+	go func() { _ = srv.Serve(l) }()
+	t.Cleanup(func() { _ = srv.Close() })
+
+	n := r.Client(t, "client", unlistedMAC)
+	must(n.Sysctl(map[string]string{"net/ipv6/conf/eth0/accept_ra": "1"}))
+	must(n.SetUp("eth0"))
+	waitAddr(t, n, func(a netip.Addr) bool { return a.IsGlobalUnicast() && !a.IsLinkLocalUnicast() })
+	must(os.WriteFile(r.Path("resolv.conf"), []byte("nameserver 2001:db8:1::1\noptions timeout:5\n"), 0o644))
+	inside := func(args ...string) string {
+		t.Helper()
+		return run(t, n, "unshare", append([]string{"-m", "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, r.Path("resolv.conf")}, args...)...)
+	}
+	if got, want := inside("getent", "ahosts", "web.example.org"), "2001:db8:64::c000:250"; !strings.Contains(got, want) {
+		t.Errorf("glibc resolves\n%s, want %s", got, want)
+	}
+	if got := inside("curl", "-sSf", "-m", "20", "http://web.example.org/"); !strings.HasPrefix(got, "hello web.example.org from 192.168.255.") {
+		t.Errorf("curl got %q", got)
+	}
+	if got := inside("drill", "-x", "2001:db8:1::1"); !strings.Contains(got, "bootd.internal.") {
+		t.Errorf("drill -x:\n%s", got)
+	}
+	if got := inside("drill", "ipv4only.arpa", "AAAA"); !strings.Contains(got, "2001:db8:64::c000:aa") {
+		t.Errorf("drill ipv4only.arpa:\n%s", got)
+	}
+}
