@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 	"time"
 
@@ -23,22 +22,8 @@ import (
 func TestKill9(t *testing.T) {
 	const machines = 200
 	base := ident.MAC{0x52, 0x54, 0x00, 0x01, 0x00, 0x00}
-	var hosts strings.Builder
-	for i := range machines {
-		fmt.Fprintf(&hosts, "  n%03d: 52:54:00:01:00:%02x\n", i, i)
-	}
-	r := labtest.NewRack(t, labtest.RackConfig{Inventory: `
-networks:
-  rack1: {interface: eth1, prefix: "2001:db8:1::/64"}
-hosts:
-` + hosts.String()})
-	n := r.Client(t, "load", "")
-	if err := n.Sysctl(map[string]string{"net/ipv6/conf/eth0/disable_ipv6": "1"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.SetUp("eth0"); err != nil {
-		t.Fatal(err)
-	}
+	r := labtest.NewRack(t, labtest.RackConfig{Inventory: rackOf(machines, base)})
+	n := loadNode(t, r)
 	answered := map[ident.MAC]netip.Addr{}
 	killed := make(chan error, 1)
 	ctx := labtest.Context(t, patience)
@@ -82,6 +67,16 @@ hosts:
 // compareLeases looks for what clients were answered among the daemon's leases.
 func compareLeases(t *testing.T, r *labtest.Rack, answered map[ident.MAC]netip.Addr) {
 	t.Helper()
+	promised := map[netip.Addr]string{}
+	for mac, addr := range answered {
+		promised[addr] = fmt.Sprintf("n%05d/net0", mac[5])
+	}
+	compareHolders(t, r, promised)
+}
+
+// compareHolders looks for promised addresses and their holders among the daemon's leases.
+func compareHolders(t *testing.T, r *labtest.Rack, promised map[netip.Addr]string) {
+	t.Helper()
 	out, err := r.Daemon.Run(labtest.Context(t, patience), "leases", "--json")
 	if err != nil {
 		t.Fatal(err)
@@ -97,11 +92,10 @@ func compareLeases(t *testing.T, r *labtest.Rack, answered map[ident.MAC]netip.A
 		}
 		kept[l.Prefix] = l.Holder
 	}
-	for mac, addr := range answered {
-		want := fmt.Sprintf("n%03d/net0", mac[5])
+	for addr, want := range promised {
 		if got := kept[netip.PrefixFrom(addr, 128).String()]; got != want {
 			t.Errorf("%s was promised to %s, but after the restart it belongs to %q", addr, want, got)
 		}
 	}
-	t.Logf("%d leases promised, %d kept", len(answered), len(leases))
+	t.Logf("%d leases promised, %d kept", len(promised), len(leases))
 }
