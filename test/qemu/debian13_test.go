@@ -55,7 +55,8 @@ hosts:
 
 // TestDebian13 installs Debian 13 completely: OVMF by PXE, iPXE, the installer with bootd's own answers, packages from
 // this machine's mirror over IPv6, GRUB, the callback, a reboot into what was installed, its first-boot callback, its
-// login prompt. One NVRAM goes through all of it.
+// login prompt; and, armed once more, into the installer again. One NVRAM goes through all of it. bootd is killed in the
+// middle and starts again.
 func TestDebian13(t *testing.T) {
 	trusted(t)
 	var a debian13.Assets
@@ -83,7 +84,11 @@ func TestDebian13(t *testing.T) {
 	l.powerOn()
 	l.script(3*time.Minute, reason.Install)
 	l.event(15*time.Minute, timeline.AnswersServed)
-	for _, stage := range []string{"answers", "partman", "base", "packages", "finish"} {
+	for _, stage := range []string{"answers", "partman"} {
+		l.stage(30*time.Minute, stage)
+	}
+	l.restart() // the installer goes on with what it was given
+	for _, stage := range []string{"base", "packages", "finish"} {
 		l.stage(30*time.Minute, stage)
 	}
 	l.event(5*time.Minute, timeline.Installed)
@@ -94,6 +99,13 @@ func TestDebian13(t *testing.T) {
 	l.event(10*time.Minute, timeline.FirstBoot)
 	waitConsole(t, l.vm, 5*time.Minute, regexp.MustCompile("^r1n01 login:"))
 	t.Logf("login %.1f s after power-on", time.Since(l.vm.Started).Seconds())
+	l.cut()
+
+	l.arm("--reinstall")
+	l.powerOn()
+	l.script(3*time.Minute, reason.Install)
+	l.event(15*time.Minute, timeline.AnswersServed)
+	l.stage(15*time.Minute, "answers")
 	l.cut()
 }
 

@@ -263,22 +263,42 @@ func TestLife(t *testing.T) {
 	l.fromDisk(reason.LocalDisk, true)
 }
 
-// TestLifeLost loses the callback of an installation that was complete: whatever bootd believes of it, the machine is not
-// installed once more. Its disk boots, and reports.
+// TestLifeLost loses a machine in the middle of its installation: before its disk is written, after, and when only the
+// callback was missing. Whatever bootd believes of it, the machine is not installed once more: it boots its disk, if there
+// is something to boot, and a person arms it again.
 func TestLifeLost(t *testing.T) {
 	trusted(t)
-	r := labtest.NewRack(t, labtest.RackConfig{
-		Inventory: strings.Replace(miniInventory, `address: "::101"`, `address: "::101", vars: {die: finish}`, 1), Files: miniFiles(t),
-	})
-	l := &life{t: t, rack: r, machine: biosMachine(t, r)}
-	l.machine.Disk = blank(t, r.Path("disk.img"), 256<<20)
-	l.arm()
-	l.powerOn()
-	l.script(time.Minute, reason.Install)
-	l.event(time.Minute, timeline.AnswersServed)
-	waitConsole(t, l.vm, 2*time.Minute, regexp.MustCompile("^"+mini.Dead+" finish"))
-	l.off(30 * time.Second)
-	l.fromDisk(reason.AlreadyFetched, true)
+	files := miniFiles(t)
+	for _, stage := range []string{"disk", "unpack", "finish"} {
+		t.Run(stage, func(t *testing.T) {
+			inventory := strings.Replace(miniInventory, `address: "::101"`, `address: "::101", vars: {die: `+stage+`}`, 1)
+			r := labtest.NewRack(t, labtest.RackConfig{Inventory: inventory, Files: files})
+			l := &life{t: t, rack: r, machine: biosMachine(t, r)}
+			if stage != "disk" { // else the disk keeps what it had
+				l.machine.Disk = blank(t, r.Path("disk.img"), 256<<20)
+			}
+			l.arm()
+			l.powerOn()
+			l.script(time.Minute, reason.Install)
+			l.event(time.Minute, timeline.AnswersServed)
+			waitConsole(t, l.vm, 2*time.Minute, regexp.MustCompile("^"+mini.Dead+" "+stage))
+			l.off(30 * time.Second)
+			if stage == "finish" {
+				l.fromDisk(reason.AlreadyFetched, true)
+				return
+			}
+			l.powerOn()
+			l.script(2*time.Minute, reason.AlreadyFetched)
+			if stage == "disk" {
+				waitConsole(t, l.vm, time.Minute, diskBooted)
+			}
+			l.cut()
+			out, err := r.Daemon.Run(labtest.Context(t, 10*time.Second), "status", "r1n01")
+			if err != nil || !strings.Contains(string(out), "failed") {
+				t.Errorf("status: %v\n%s", err, out)
+			}
+		})
+	}
 }
 
 // TestLifeUEFI is TestLife with UEFI on one NVRAM, whose boot order is nobody's but the installer's: it booted from the
