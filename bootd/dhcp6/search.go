@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
@@ -52,7 +53,7 @@ type search struct {
 }
 
 // otherServer is what an event was made of.
-type otherServer struct{ offers, held bool }
+type otherServer struct{ offers, held, overheard bool }
 
 // startSearch begins the search on a link and gives what ends it and waits for its end. Where it cannot be made (no
 // CAP_NET_RAW) that is said once, and nothing is held back.
@@ -142,6 +143,38 @@ func (w *search) listen() {
 	}
 }
 
+// overheard notes the server that a client's Request names: one that knows its clients does not answer a search, and what it
+// sends them passes us by. It holds nothing back, because strangers get nothing from it. A Renew would say less: its server
+// may be long gone, and may be what we were before our state was lost.
+func (s *Server) overheard(index int, req address.Request) {
+	s.mu.Lock()
+	w := s.searches[index]
+	s.mu.Unlock()
+	if w == nil || req.Msg != address.RequestMsg {
+		return
+	}
+	w.mu.Lock()
+	was, known := w.servers[req.Server]
+	news := !known && len(w.servers) < maxServers
+	if news {
+		w.servers[req.Server] = otherServer{overheard: true}
+	}
+	w.mu.Unlock()
+	if known && !was.overheard || !known && !news {
+		return // the search knows more of it, or there are too many to remember
+	}
+	network := ""
+	if n, ok := s.cfg.Snapshot().ServesLink(w.link.Name); ok {
+		network = n.Name
+	}
+	w.tell(network, answer{server: req.Server}, ident.MAC{}, false, news, ofOverheard(req.Server, seen(req.Evidence)))
+}
+
+// ofOverheard says of a server that was only named what a person needs to know.
+func ofOverheard(server ident.DUID, client ident.MAC) string {
+	return fmt.Sprintf("another DHCPv6 server (DUID %.80s) serves machines here: %s took its offer", server, client)
+}
+
 // heard notes an answer to our Solicit.
 func (w *search) heard(a answer, from ident.MAC) {
 	snap := w.server.cfg.Snapshot()
@@ -165,19 +198,28 @@ func (w *search) heard(a answer, from ident.MAC) {
 		w.servers[a.server] = is
 	}
 	w.mu.Unlock()
+	w.tell(network, a, from, holds, news, ofServer(a, holds))
+}
+
+// tell tells the observer of another server.
+func (w *search) tell(network string, a answer, from ident.MAC, holds, news bool, detail string) {
 	o := timeline.Observation{
 		Adapter: adapter, Message: "Search", Outcome: reason.Outcome{Reason: reason.ServerElsewhere, Network: network},
-		Peer: strconv.Quote(a.from.String()),
 		Foreign: &timeline.Foreign{
 			Kind: timeline.OtherServer, Link: w.link.Name, Network: network, Addr: a.from, MAC: from, DUID: a.server,
-			Offers: a.offers, Held: holds,
+			Offers: a.offers, Held: holds, Overheard: !a.from.IsValid(),
 		},
+	}
+	if a.from.IsValid() {
+		o.Peer = strconv.Quote(a.from.String())
 	}
 	if news {
 		o.Events = []timeline.Event{{
-			Kind: timeline.ForeignServer, Reason: reason.ServerElsewhere, Network: network, MAC: from, Addr: a.from.String(),
-			Detail: ofServer(a, holds),
+			Kind: timeline.ForeignServer, Reason: reason.ServerElsewhere, Network: network, MAC: from, Detail: detail,
 		}}
+		if a.from.IsValid() {
+			o.Events[0].Addr = a.from.String()
+		}
 	}
 	w.server.cfg.Observer.Observe(o)
 }

@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"bootd.internal/bootd/decide/address"
+	"bootd.internal/bootd/decide/who"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
@@ -126,6 +128,60 @@ func TestSearch(t *testing.T) {
 	stop()
 	if got := s.hold(link.Index, now); got != reason.None {
 		t.Errorf("after the link went: %s", got)
+	}
+}
+
+// TestOverheard: a server that answers no search is known by the clients that ask it for what it offered. What an old lease
+// names says nothing, and nobody is held back.
+func TestOverheard(t *testing.T) {
+	snap := sitetest.Snapshot(t, openText, sitetest.SmallFacts(t))
+	now := sitetest.Now()
+	seen := make(observations, 4)
+	w := &cable{sent: make(chan []byte, 8), back: make(chan []byte), closed: make(chan struct{})}
+	s := &Server{searches: map[int]*search{}, cfg: Config{
+		Snapshot: func() *site.Snapshot { return snap }, Observer: seen, Now: func() time.Time { return now },
+		Frames: func(site.Link) (Frames, error) { return w, nil },
+	}}
+	link := *snap.Networks[0].Link
+	defer s.startSearch(link)()
+	other, client := ident.NewDUIDLL(ident.MAC{2, 0, 0, 0, 0, 9}), ident.MAC{0x52, 0x54, 0, 0xaa, 1, 1}
+	req := address.Request{Msg: address.Renew, Server: other, Evidence: who.Frame(client)}
+	s.overheard(link.Index, req)
+	s.overheard(link.Index+1, req)
+	req.Msg = address.RequestMsg
+	s.overheard(link.Index, req)
+	want := timeline.Observation{
+		Adapter: "dhcp6", Message: "Search", Outcome: reason.Outcome{Reason: reason.ServerElsewhere, Network: "rack1"},
+		Foreign: &timeline.Foreign{Kind: timeline.OtherServer, Link: "eth1", Network: "rack1", DUID: other, Overheard: true},
+		Events: []timeline.Event{{
+			Kind: timeline.ForeignServer, Reason: reason.ServerElsewhere, Network: "rack1",
+			Detail: "another DHCPv6 server (DUID 00:03:00:01:02:00:00:00:00:09) serves machines here: 52:54:00:aa:01:01 took its offer",
+		}},
+	}
+	if diff := cmp.Diff(want, <-seen, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Error(diff)
+	}
+	s.overheard(link.Index, req)
+	if got := <-seen; len(got.Events) != 0 || got.Foreign == nil {
+		t.Errorf("heard again: %+v", got)
+	}
+	if got := s.hold(link.Index, now.Add(searchFor)); got != reason.None {
+		t.Errorf("strangers are held back: %s", got)
+	}
+	solicit := <-w.sent
+	w.back <- offerOf(solicit, other, true)
+	if got := <-seen; len(got.Events) != 1 || !got.Foreign.Offers {
+		t.Errorf("when it answers the search: %+v", got)
+	}
+	s.overheard(link.Index, req)
+	for i := range 2 * maxServers {
+		req.Server = ident.NewDUIDLL(ident.MAC{2, 0, 0, 0, 1, byte(i)})
+		go s.overheard(link.Index, req)
+	}
+	for range maxServers - 1 {
+		if got := <-seen; len(got.Events) != 1 || got.Foreign.DUID == other {
+			t.Errorf("a flood of names: %+v", got)
+		}
 	}
 }
 

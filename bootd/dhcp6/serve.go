@@ -47,6 +47,9 @@ func (s *Server) serve(ctx context.Context, d *datagram) {
 	if err == nil && decision.Reply != nil {
 		err = s.send(d, encode(decision.Reply, p.xid, p.req.Client, snap.ServerDUID))
 	}
+	if decision.Outcome.Reason == reason.OtherServer {
+		s.overheard(d.link, p.req)
+	}
 	s.cfg.Observer.Observe(timeline.Observation{
 		Adapter: adapter, Message: message, Outcome: decision.Outcome, Took: s.cfg.Now().Sub(start), Err: err,
 		Peer: strconv.Quote(d.from.String()), Events: decision.Events, MAC: seen(p.req.Evidence), Heard: decision.Heard,

@@ -205,6 +205,10 @@ func (x *examination) servers(n *site.Network) {
 		text := fmt.Sprintf("the DHCPv6 server with DUID %s (%s) answers on %s (heard %s ago)", f.DUID, f.Addr, n.Interface,
 			x.Now.Sub(f.Last).Round(time.Second))
 		switch {
+		case f.Overheard:
+			x.add(Warning, n, fmt.Sprintf("a DHCPv6 server with DUID %s serves machines on %s: one took its offer %s ago", f.DUID, n.Interface,
+				x.Now.Sub(f.Last).Round(time.Second)),
+				"it answers machines that it knows: those boot what it says, or nothing", "take them out of its configuration, or switch it off on this link")
 		case !f.Offers:
 			x.add(Note, n, text+" and offers no address", "", "")
 		case f.Held && !n.RouterWritten:

@@ -167,6 +167,8 @@ type Foreign struct {
 	// DUID is a server's; Offers says that it offered an address.
 	DUID   ident.DUID `json:"duid,omitempty"`
 	Offers bool       `json:"offers,omitempty"`
+	// Overheard: nobody heard the server; a client's Request named it. It has no Addr then.
+	Overheard bool `json:"overheard,omitempty"`
 	// Held: because of it we send no advertisements, or give unlisted machines nothing.
 	Held bool `json:"held,omitempty"`
 }

@@ -194,6 +194,33 @@ func TestForeignServer(t *testing.T) {
 	})
 }
 
+// TestServerThatKnowsItsClients puts a Kea on the link that answers only machines it has listed, so that looking for it finds
+// nothing: it is noticed when such a machine takes its offer.
+func TestServerThatKnowsItsClients(t *testing.T) {
+	r := labtest.NewRack(t, labtest.RackConfig{Inventory: inventory, Files: loaders()})
+	const kea = `{"Dhcp6": {
+		"interfaces-config": {"interfaces": ["eth0"], "re-detect": false},
+		"lease-database": {"type": "memfile", "persist": false},
+		"server-id": {"type": "LL", "htype": 1, "identifier": "525400000099", "persist": false},
+		"client-classes": [{"name": "DROP", "test": "not member('KNOWN')"}], "early-global-reservations-lookup": true,
+		"reservations-global": true, "reservations": [{"hw-address": "` + unlistedMAC + `", "hostname": "theirs"}],
+		"subnet6": [{"id": 1, "subnet": "2001:db8:1::/64", "interface": "eth0", "pools": [{"pool": "2001:db8:1::f:0/112"}]}],
+		"loggers": [{"name": "kea-dhcp6", "severity": "INFO", "output_options": [{"output": "stdout"}]}]}}`
+	other(t, r, map[string]string{"kea.json": kea}, "DHCP6_STARTED", "kea-dhcp6", "-c", r.Path("kea.json"))
+	n := r.Client(t, "theirs", unlistedMAC)
+	linkLocal(t, n)
+	clients()[0].start(t, r, n)
+	waitAddr(t, n, func(a netip.Addr) bool { return netip.MustParsePrefix("2001:db8:1::f:0/112").Contains(a) })
+	e := waitFor(t, r.Daemon, "another server", func(e timeline.Event) bool { return e.Kind == timeline.ForeignServer })
+	if want := "another DHCPv6 server (DUID 00:03:00:01:52:54:00:00:00:99) serves machines here: " + unlistedMAC + " took its offer"; e.Detail != want {
+		t.Errorf("got %+v, want %s", e, want)
+	}
+	out, _ := r.Daemon.Run(labtest.Context(t, patience), "doctor")
+	if !strings.Contains(string(out), "a DHCPv6 server with DUID 00:03:00:01:52:54:00:00:00:99 serves machines on eth1") {
+		t.Errorf("the doctor says\n%s", out)
+	}
+}
+
 // TestForeignRouter puts a router on the link before bootd: bootd sends no advertisement, and the doctor says what the
 // other's flags do to iPXE.
 func TestForeignRouter(t *testing.T) {
