@@ -33,7 +33,7 @@ lint:
 
 test: ## everything: installs what it needs, as root or through sudo
 	scripts/deps.sh test
-	@$(MAKE) --no-print-directory -k lint fast slow
+	@$(MAKE) --no-print-directory -k lint fast slow whole
 
 fast:
 	@echo 'go test -race: everything but $(SLOW)'
@@ -43,7 +43,7 @@ slow: build ipxe
 	go build -race -o $(BIN)/bootd-race ./cmd/bootd
 	BOOTD_BINARY=$(CURDIR)/$(BIN)/bootd-race go test -p 1 -count 1 -timeout 60m -skip '$(WHOLE)' $(if $(ROOT),-exec '$(ROOT)') $(SLOW)
 
-whole: build ## one whole Debian 13 installation, a quarter of an hour on an idle machine; not part of make test
+whole: build ## one whole Debian 13 installation, a quarter of an hour on an idle machine
 	scripts/deps.sh test
 	BOOTD_BINARY=$(CURDIR)/$(BIN)/bootd go test -count 1 -timeout 90m -v -run '$(WHOLE)' $(if $(ROOT),-exec '$(ROOT)') ./test/qemu/...
 
