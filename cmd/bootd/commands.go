@@ -43,6 +43,7 @@ func commands() []command {
 		{"discovered", "", "list the machines that asked and that nobody listed", 0, 0, discoveredCommand, discoveredText},
 		{"adopt", "MAC NAME", "list a machine: add it to the inventory", 2, 2, adoptCommand, adoptText},
 		{"passwd", "", "make the hash of a password", 0, 0, passwdCommand, passwdText},
+		{"import", "kea|dhcpd|radvd FILE", "make an inventory of what another server was configured with", 2, 2, importCommand, importText},
 		{"prefix", "split|random PREFIX [LENGTH]", "list the prefixes inside one, or make up addresses", 2, 3, prefixCommand, prefixText},
 		{"doctor", "", "find what keeps machines from booting, and say what to do", 0, 0, doctorCommand, doctorText},
 		{"version", "", "print the version", 0, 0, versionCommand, ""},
@@ -136,7 +137,7 @@ func overview() string {
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "  %-11s %s\n", c.name, c.short)
 	}
-	fmt.Fprint(&b, "\nbootd help COMMAND says more. Exit codes: 0 done, 1 refused or failed, 2 the command line makes no sense.\n")
+	fmt.Fprint(&b, "\nbootd help COMMAND says more. Exit codes: 0 done, 1 refused or failed, 2 the command line makes no sense,\n3 done in part (import).\n")
 	return b.String()
 }
 

@@ -21,6 +21,7 @@ const (
 	exitOK    = 0
 	exitFault = 1 // it was refused or failed: what and why is on standard error
 	exitUsage = 2 // the command line makes no sense
+	exitPart  = 3 // it was done in part: what is missing is on standard error
 )
 
 // app is what commands use of the world.
@@ -38,6 +39,9 @@ func (e usageError) Error() string { return e.msg }
 
 // errSilent ends with exitFault after everything was said.
 var errSilent = errors.New("said already")
+
+// errPartly ends with exitPart after everything was said.
+var errPartly = errors.New("done in part")
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -81,6 +85,8 @@ func (a app) exit(c command, err error) int {
 		return exitOK
 	case errors.Is(err, errSilent):
 		return exitFault
+	case errors.Is(err, errPartly):
+		return exitPart
 	case errors.As(err, &usage):
 		fmt.Fprintf(a.stderr, "bootd %s: %s\nusage: bootd %s\n", c.name, usage.msg, strings.TrimSpace(c.name+" "+c.args))
 		return exitUsage

@@ -14,6 +14,7 @@ var pure = []string{
 	"bootd/ident", "bootd/reason", "bootd/option", "bootd/inventory", "bootd/site", "bootd/store", "bootd/lease", "bootd/install",
 	"bootd/timeline", "bootd/decide/who", "bootd/decide/address", "bootd/decide/advert", "bootd/decide/name",
 	"bootd/decide/boot", "bootd/render", "bootd/lint", "bootd/change", "bootd/prefix",
+	"bootd/importer",
 }
 
 // exceptions are imports that one pure package needs; each with its reason.
@@ -90,6 +91,9 @@ var rules = map[string]rule{
 	"bootd/render": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "templates and data to octets"},
 	"bootd/change": {[]string{"bootd/render", "bootd/site"}, "compares two snapshots and what they render to"},
 	"bootd/lint":   {nil, "reads octets as clients do, and knows neither hosts nor templates"},
+	"bootd/importer": {
+		[]string{"bootd/ident", "bootd/inventory"}, "text in, text out; the grammar proves what it writes",
+	},
 	"bootd/prefix": {nil, "arithmetic knows nothing"},
 	"bootd/files":  {nil, "the served directory, shared by HTTP and TFTP"},
 	"bootd/ingress": {

@@ -13,12 +13,36 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-func TestScript(t *testing.T) {
-	bin := t.TempDir()
+// TestMain builds bootd once, into a directory that BOOTD_SCRIPT_BIN names to the tests.
+func TestMain(m *testing.M) {
+	code, err := withBootd(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(code)
+}
+
+const binVar = "BOOTD_SCRIPT_BIN"
+
+func withBootd(m *testing.M) (int, error) {
+	bin, err := os.MkdirTemp("", "bootd-script")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(bin)
 	build := exec.Command("go", "build", "-o", filepath.Join(bin, "bootd"), "bootd.internal/cmd/bootd")
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building bootd: %v\n%s", err, out)
+		return 0, fmt.Errorf("building bootd: %w\n%s", err, out)
 	}
+	if err := os.Setenv(binVar, bin); err != nil {
+		return 0, err
+	}
+	return m.Run(), nil
+}
+
+func TestScript(t *testing.T) {
+	bin := os.Getenv(binVar)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {

@@ -1,0 +1,258 @@
+package importer
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// condition is a test of an if; not: one that failed before an elsif or else.
+type condition struct {
+	words []word
+	not   bool
+	at    Place
+}
+
+// conditional is a boot file that clients are told under conditions, or always.
+type conditional struct {
+	conditions []condition
+	url        string
+	at         Place
+}
+
+// branch reads if, elsif, else and else if; it gives the tests that have failed when the next branch is reached.
+func (d *dhcpd) branch(s *statement, in scope, failed []condition) []condition {
+	words := s.words[1:]
+	switch {
+	case s.head() == "if":
+		failed = nil
+	case s.head() == "else" && s.arg(1) == "if":
+		words = s.words[2:]
+	}
+	inside := in
+	inside.conditions = slices.Concat(in.conditions, failed)
+	if len(words) > 0 {
+		c := condition{words: words, at: s.Place}
+		if !d.readable(c) {
+			d.lost(s.Place, "%s: %s", s, errUnread)
+			for _, x := range s.block {
+				d.lost(x.Place, "%s: it stands under this if", x)
+			}
+			return failed
+		}
+		inside.conditions = append(inside.conditions, c)
+		c.not = true
+		failed = append(slices.Clone(failed), c)
+	}
+	if !s.hasBlock {
+		d.lost(s.Place, "%s has no block", s)
+		return failed
+	}
+	d.statements(s.block, inside)
+	return failed
+}
+
+// readable reports whether a test can be decided for every boot client.
+func (d *dhcpd) readable(c condition) bool {
+	return !slices.ContainsFunc(boots(), func(p pretend) bool { _, err := d.holds(c, p); return err != nil })
+}
+
+func (d *dhcpd) holds(c condition, p pretend) (bool, error) {
+	e := expression{
+		words: c.words, client: p,
+		member: func(string) (bool, error) { return false, errUnread },
+		code: func(name string) (int, bool) {
+			def, ok := d.find(name)
+			return def.code, ok
+		},
+	}
+	ok, err := e.holds()
+	return ok != c.not, err
+}
+
+// decideBoot asks every boot client what it is told; of several that hold, the last counts, as in dhcpd.
+func (d *dhcpd) decideBoot() {
+	clients := boots()
+	answers := make([]answer, len(clients))
+	for i, p := range clients {
+		answers[i].pretend = p
+		for _, x := range d.ifs {
+			fits := !slices.ContainsFunc(x.conditions, func(c condition) bool { ok, _ := d.holds(c, p); return !ok })
+			if fits {
+				answers[i].url, answers[i].at = x.url, x.at
+			}
+		}
+	}
+	d.boot(answers)
+	if len(d.ifs) > 0 && len(d.hosts.kids) == 0 && !slices.ContainsFunc(d.nets, func(n *iscNetwork) bool { return len(n.pools) > 0 }) {
+		d.set(d.defaults, "unknown", "discover", d.ifs[0].at)
+		d.review(d.ifs[0].at, "no machine is listed, and every one was told what to boot: bootd boots those that are listed; the others say who they are, and boot their own disks (bootd discovered, bootd adopt)")
+	}
+}
+
+// dhcpdOptions are options that dhcpd calls otherwise than Kea.
+func dhcpdOptions() map[string]string {
+	return map[string]string{
+		"name-servers": "dns-servers", "sip-servers-names": "sip-server-dns", "sip-servers-addresses": "sip-server-addr",
+		"info-refresh-time": "information-refresh-time", "bcms-server-d": "bcmcs-server-dns", "bcms-server-a": "bcmcs-server-addr",
+		"lost": "v6-lost", "client-network-interface-id": "nii", "domain-list": "domain-search",
+	}
+}
+
+// find gives the definition of an option by dhcpd's name.
+func (d *dhcpd) find(name string) (optionDef, bool) {
+	name, six := strings.CutPrefix(name, "dhcp6.")
+	if !six {
+		return optionDef{}, false
+	}
+	if o, ok := findOption(d.defs, name, 0); ok {
+		return o, true
+	}
+	if n, err := strconv.Atoi(strings.TrimPrefix(name, "unknown-")); err == nil && n > 0 && n < 65536 {
+		return optionDef{name: name, code: n, kind: "binary", space: "dhcp6"}, true
+	}
+	return findOption(nil, dhcpdOptions()[name], 0)
+}
+
+// option reads option NAME VALUE, and passes definitions over.
+func (d *dhcpd) option(s *statement, in scope) {
+	name := s.arg(1)
+	switch {
+	case s.arg(2) == "code":
+		return
+	case name == "dhcp-renewal-time" || name == "dhcp-rebinding-time":
+		d.lost(s.Place, "%s: renew and rebind times follow from the preferred lifetime (1/2 and 4/5 of it)", s)
+		return
+	case name == "dhcp6.rapid-commit":
+		d.itself(s.Place, "%s: a client that asks for it gets it", s)
+		return
+	case !strings.HasPrefix(name, "dhcp6."):
+		d.lost(s.Place, "%s: bootd serves IPv6 only", s)
+		return
+	}
+	def, ok := d.find(name)
+	values := s.rest(2)
+	switch {
+	case !ok || len(values) == 0:
+		d.lost(s.Place, "%s", s)
+	case def.code == optBootfileURL && in.to != nil && in.to.key == "host":
+		d.hostBoot(values[0], in.to, s.Place)
+	case def.code == optBootfileURL:
+		d.ifs = append(d.ifs, conditional{in.conditions, values[0], s.Place})
+	case len(in.conditions) > 0:
+		d.lost(s.Place, "%s: of what stands under if, only the boot file is taken over", s)
+	case !s.words[2].quoted && (def.kind == "binary" || def.kind == "string" || def.kind == "record" || def.kind == "tuple"):
+		if digits := colonHex(values[0]); digits != "" && len(values) == 1 && def.kind != "record" {
+			d.hexOption(in.to, def, digits, false, s.Place)
+			return
+		}
+		d.lost(s.Place, "%s", s)
+	default:
+		d.sendOption(in.to, def, values, false, s.Place)
+	}
+}
+
+// hostBoot is the boot file of one host.
+func (d *draft) hostBoot(url string, to *node, at Place) {
+	file, ok := filePath(url)
+	if !ok || notALoader(url) {
+		d.lost(at, "bootfile-url %s: what a host boots with iPXE stands in its profile", oneLine(url))
+		return
+	}
+	d.put(to, &node{key: "loader", value: quote(file), from: at, said: "put it below files/"})
+}
+
+// host reads a host; where it stands does not matter: its addresses say which network it is in.
+func (d *dhcpd) host(s *statement) {
+	h := newHost{draft: d.draft, at: s.Place, path: "host " + oneLine(s.arg(1)), more: node{key: "host"}}
+	h.setName(s.arg(1), s.Place)
+	for _, x := range s.block {
+		switch x.head() {
+		case "hardware":
+			if x.arg(1) != "ethernet" {
+				d.lost(x.Place, "%s: cards are Ethernet", x)
+				continue
+			}
+			h.setMAC(x.arg(2), x.Place)
+		case "fixed-address6":
+			for _, a := range x.rest(1) {
+				h.address(a, x.Place)
+			}
+		case "fixed-prefix6":
+			for _, p := range x.rest(1) {
+				h.prefix(p, x.Place)
+			}
+		case "host-identifier":
+			d.identifier(&h, x)
+		case "option":
+			if name := x.arg(1); name == "host-name" || name == "dhcp6.fqdn" {
+				d.itself(x.Place, "%s: a host is called as it is listed", x)
+				continue
+			}
+			d.option(x, scope{to: &h.more})
+		case "ddns-hostname":
+			d.itself(x.Place, "%s: a host is called as it is listed", x)
+		default:
+			d.statement(x, scope{to: &h.more})
+		}
+	}
+	h.write(d.hostNames, d.byMAC)
+}
+
+// identifier reads host-identifier option dhcp6.client-id DUID, or an option that a relay adds.
+func (d *dhcpd) identifier(h *newHost, x *statement) {
+	if x.arg(1) == "option" && (x.arg(2) == "dhcp6.client-id" || x.arg(2) == "dhcp6.client-identifier") && len(x.words) > 3 {
+		if x.words[3].quoted {
+			h.setDUID(colons([]byte(x.arg(3))), x.Place)
+			return
+		}
+		h.setDUID(x.arg(3), x.Place)
+		return
+	}
+	d.lost(x.Place, "%s: a host is known by its MAC, its UUID or its DUID", x)
+}
+
+// finish writes what was gathered of each network, and guesses an interface where nobody named one.
+func (d *dhcpd) finish(in ISC) {
+	guess := 1
+	taken := func(name string) bool {
+		return slices.ContainsFunc(d.networks.kids, func(n *node) bool { i := n.get("interface"); return i != nil && i.value == name })
+	}
+	for _, n := range d.nets {
+		kids := n.node.kids
+		iface := n.node.get("interface")
+		switch {
+		case iface != nil:
+		case d.iface != "" && !taken(quote(d.iface)):
+			iface = &node{key: "interface", value: quote(d.iface)}
+		default:
+			name := "eth1"
+			for ; taken(name); name = "eth" + strconv.Itoa(guess) {
+				guess++
+			}
+			iface = &node{key: "interface", value: name, from: n.at, said: "a guess"}
+			d.review(n.at, "which interface is it? %s is a guess, --interface names another; a network behind a router has relay: instead", name)
+		}
+		n.node.kids = []*node{iface}
+		for _, k := range []*node{gathered("prefix", n.lines), gathered("delegate", n.pds)} {
+			if k != nil {
+				n.node.kids = append(n.node.kids, k)
+			}
+		}
+		if len(n.pools) > 0 {
+			n.node.kids = append(n.node.kids, &node{key: "unknown", value: "pool", from: n.pools[0].from}, gathered("pool", n.pools))
+		}
+		switch {
+		case n.routed:
+		case in.Radvd.Name == "":
+			d.review(n.at, "who sends router advertisements there? --radvd reads radvd.conf; bootd does it unless you write router: other")
+		default:
+			n.node.kids = append(n.node.kids, &node{key: "router", value: "other", from: n.at, said: "radvd did not advertise it"})
+		}
+		for _, k := range kids {
+			if k.key != "interface" {
+				n.node.kids = append(n.node.kids, k)
+			}
+		}
+	}
+}

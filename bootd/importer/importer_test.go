@@ -1,0 +1,173 @@
+package importer
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"bootd.internal/bootd/inventory"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew; read each before committing")
+
+// opener reads files of a directory, as the command does.
+func opener(dir string) Open {
+	return func(_, name string) ([]byte, error) { return fs.ReadFile(os.DirFS(dir), name) }
+}
+
+// read imports what lies in a directory: kea-dhcp6.conf, or dhcpd.conf, radvd.conf and unbound.conf.
+func read(t *testing.T, dir string) (*Result, error) {
+	t.Helper()
+	file := func(name string) File {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			return File{}
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		return File{name, data}
+	}
+	if k := file("kea-dhcp6.conf"); k.Name != "" {
+		return Kea(k.Name, k.Data, "", opener(dir))
+	}
+	return ISC{DHCPD: file("dhcpd.conf"), Radvd: file("radvd.conf"), Unbound: file("unbound.conf"), Open: opener(dir)}.Import()
+}
+
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s (-want +got):\n%s\nwhere the grammar grew, this is as it should be: go test ./bootd/importer -update, and read the difference", file, d)
+	}
+}
+
+// TestGolden compares each inventory, and all that is said about it, with what was read once. test/script runs bootd check
+// on the same inventories.
+func TestGolden(t *testing.T) {
+	dirs, err := filepath.Glob("testdata/*/*.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := map[string]bool{}
+	for _, f := range dirs {
+		dir := filepath.Dir(f)
+		if done[dir] {
+			continue
+		}
+		done[dir] = true
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			r, err := read(t, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, faults := inventory.Parse("inventory.yaml", r.Inventory); len(faults) > 0 {
+				t.Errorf("the inventory has faults: %v", faults)
+			}
+			golden(t, filepath.Join(dir, "inventory.yaml"), string(r.Inventory))
+			var b strings.Builder
+			for _, n := range r.Notes {
+				if n.Kind != Itself {
+					fmt.Fprintln(&b, n)
+				}
+			}
+			golden(t, filepath.Join(dir, "notes.txt"), b.String())
+		})
+	}
+	if len(done) < 6 {
+		t.Errorf("only %d configurations were found", len(done))
+	}
+}
+
+// TestBad has a file for each way to break one, with the exact error.
+func TestBad(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := 0
+	for _, f := range files {
+		kind := filepath.Ext(f)[1:]
+		if kind == "txt" {
+			continue
+		}
+		count++
+		t.Run(filepath.Base(f), func(t *testing.T) {
+			data, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = importAs(kind, filepath.Base(f), data, opener("testdata/bad")); err == nil {
+				t.Fatal("it was imported")
+			}
+			golden(t, f+".txt", err.Error()+"\n")
+		})
+	}
+	if count < 20 {
+		t.Errorf("only %d broken files were found", count)
+	}
+}
+
+// importAs reads one file alone.
+func importAs(kind, name string, data []byte, open Open) (*Result, error) {
+	f := File{name, data}
+	switch kind {
+	case "kea":
+		return Kea(name, data, "", open)
+	case "dhcpd":
+		return ISC{DHCPD: f, Open: open}.Import()
+	case "radvd":
+		return ISC{Radvd: f, Open: open}.Import()
+	default:
+		lan := File{"dhcpd.conf", []byte("subnet6 2001:db8:1::/64 { }")}
+		return ISC{DHCPD: lan, Unbound: f, Open: open}.Import()
+	}
+}
+
+// TestMigratingIsTrue holds docs/migrating.md against what is printed.
+func TestMigratingIsTrue(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/migrating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"case1/dhcpd.conf", "case1/radvd.conf", "case1/inventory.yaml", "case1/notes.txt"} {
+		text, err := os.ReadFile(filepath.Join("testdata", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(doc), "\n"+string(text)+"```\n") {
+			t.Errorf("docs/migrating.md does not show %s as it is", file)
+		}
+	}
+	if n := len(boots()); n != 11 {
+		t.Errorf("docs/migrating.md speaks of eleven boot clients, there are %d", n)
+	}
+}
+
+// TestPoolGoesWhole: where the grammar refuses a pool, no other one is given out in its place.
+func TestPoolGoesWhole(t *testing.T) {
+	const conf = `{ "Dhcp6": { "subnet6": [ { "subnet": "2001:db8:1::/64", "interface": "eth1",
+		"pools": [ { "pool": "2001:db8:2::1-2001:db8:2::9" } ] } ] } }`
+	r, err := Kea("kea.conf", []byte(conf), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inv, faults := inventory.Parse("inventory.yaml", r.Inventory)
+	if len(faults) > 0 || inv.Networks[0].Unknown.Set() || r.Complete() {
+		t.Errorf("faults %v, complete %v, of\n%s", faults, r.Complete(), r.Inventory)
+	}
+}

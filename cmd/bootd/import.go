@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"bootd.internal/bootd/importer"
+)
+
+const importText = `
+kea     reads the configuration of Kea's DHCPv6 server
+dhcpd   reads ISC dhcpd's for IPv6, with --radvd and --unbound what runs beside it
+radvd   reads radvd's alone
+The inventory goes to standard output, each line with a comment that says where it came from; what has no equivalent, what was
+corrected and what is a guess goes to standard error, by line. Exit codes: 0 everything has its equivalent, 3 something has
+none, 1 the file cannot be read, 2 the command line makes no sense.`
+
+func importCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error {
+	radvd := fs.String("radvd", "", "radvd.conf `FILE` beside dhcpd's")
+	unbound := fs.String("unbound", "", "unbound.conf `FILE` beside dhcpd's")
+	iface := fs.String("interface", "", "`NAME` of the interface of subnets that name none")
+	out := fs.String("out", "", "write the inventory to `FILE`, which must not exist")
+	return func(_ context.Context, args []string) error {
+		kinds := []string{"kea", "dhcpd", "radvd"}
+		if args[0] != "dhcpd" && (*radvd != "" || *unbound != "") {
+			return usageError{"--radvd and --unbound stand beside dhcpd"}
+		}
+		var result *importer.Result
+		data, err := readConfig("", args[1])
+		if err != nil {
+			return err
+		}
+		switch args[0] {
+		case "kea":
+			result, err = importer.Kea(args[1], data, *iface, readConfig)
+		case "dhcpd":
+			in := importer.ISC{Interface: *iface, Open: readConfig}
+			in.DHCPD = importer.File{Name: args[1], Data: data}
+			if in.Radvd, err = optional(*radvd); err != nil {
+				return err
+			}
+			if in.Unbound, err = optional(*unbound); err != nil {
+				return err
+			}
+			result, err = in.Import()
+		case "radvd":
+			in := importer.ISC{Interface: *iface, Open: readConfig, Radvd: importer.File{Name: args[1], Data: data}}
+			result, err = in.Import()
+		default:
+			return usageError{fmt.Sprintf("%q cannot be read, want kea, dhcpd or radvd%s", args[0], didYouMean(args[0], kinds))}
+		}
+		if result != nil {
+			for _, n := range result.Notes {
+				if n.Kind != importer.Itself {
+					fmt.Fprintln(a.stderr, n)
+				}
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if err := a.writeInventory(*out, result.Inventory); err != nil {
+			return err
+		}
+		if !result.Complete() {
+			return errPartly
+		}
+		return nil
+	}
+}
+
+// writeInventory writes to standard output, or to a file that is new.
+func (a app) writeInventory(file string, data []byte) error {
+	var to io.WriteCloser = nopCloser{a.stdout}
+	if file != "" {
+		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if errors.Is(err, os.ErrExist) {
+			return fmt.Errorf("%s exists already and is left alone: name another file, or move it away", file)
+		}
+		if err != nil {
+			return fmt.Errorf("writing the inventory: %w", err)
+		}
+		to = f
+	}
+	_, err := to.Write(data)
+	if err := errors.Join(err, to.Close()); err != nil {
+		return fmt.Errorf("writing the inventory: %w", err)
+	}
+	return nil
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// maxConfig bounds a file before it is in memory.
+const maxConfig = 16 << 20
+
+// readConfig opens a file that the command line or another file names. A relative name in a file is relative to it.
+func readConfig(from, name string) ([]byte, error) {
+	if from != "" && !filepath.IsAbs(name) {
+		name = filepath.Join(filepath.Dir(from), name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && !st.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a file", name)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if len(data) > maxConfig {
+		return nil, fmt.Errorf("%s has more than %d MB", name, maxConfig>>20)
+	}
+	return data, nil
+}
+
+func optional(name string) (importer.File, error) {
+	if name == "" {
+		return importer.File{}, nil
+	}
+	data, err := readConfig("", name)
+	return importer.File{Name: name, Data: data}, err
+}
