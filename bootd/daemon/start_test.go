@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"bootd.internal/bootd/inventory"
 	"bootd.internal/bootd/site"
@@ -69,6 +70,30 @@ func TestStateDirectory(t *testing.T) {
 	err = prepareState(file)
 	if err == nil || !strings.HasPrefix(err.Error(), "making the state directory (give another one with --state): ") {
 		t.Errorf("a file in the way: %v", err)
+	}
+}
+
+// TestPipeForAFile: an inventory may come through a pipe (bootd check <(...)), and a FIFO that nobody writes to does not stop
+// the daemon.
+func TestPipeForAFile(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	go func() {
+		_, _ = w.WriteString("networks: {}\n")
+		_ = w.Close()
+	}()
+	if got, err := readBounded(fmt.Sprintf("/proc/self/fd/%d", r.Fd()), 100); err != nil || string(got) != "networks: {}\n" {
+		t.Errorf("a pipe gives %q, %v", got, err)
+	}
+	fifo := filepath.Join(t.TempDir(), "inventory.yaml")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := readBounded(fifo, 100); err != nil || len(got) != 0 {
+		t.Errorf("a FIFO that nobody writes to gives %q, %v", got, err)
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/store"
@@ -86,11 +89,13 @@ func LoadIdentity(ctx context.Context, s store.Store, random io.Reader) (Identit
 
 // readBounded reads a regular file of at most so many octets.
 func readBounded(name string, limit int64) ([]byte, error) {
-	f, err := os.Open(name)
+	// A pipe that nobody writes to is empty, and one that somebody holds open does not hold us up for good.
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
+	_ = f.SetReadDeadline(time.Now().Add(pipePatience)) // a plain file has none and needs none
 	if st, err := f.Stat(); err == nil && st.IsDir() {
 		return nil, &fs.PathError{Op: "read", Path: name, Err: errors.New("is a directory")}
 	}
@@ -103,5 +108,8 @@ func readBounded(name string, limit int64) ([]byte, error) {
 	}
 	return data, nil
 }
+
+// pipePatience is how long a pipe that is named as a file may take to be written.
+const pipePatience = 10 * time.Second
 
 var errTooLarge = errors.New("too large")

@@ -244,7 +244,7 @@ func drawStatus(s api.Status, colour bool) []byte {
 			}
 			if !h.ArmedUntil.IsZero() {
 				armed = age(h.ArmedUntil.Sub(s.Now)) + " left"
-			} else if !h.Deadline.IsZero() { // no longer armed: the installer has its answers, and its callback is awaited
+			} else if !h.Deadline.IsZero() && h.Attempt != install.Failed { // no longer armed: the installer has its answers, and its callback is awaited
 				armed = "due in " + age(h.Deadline.Sub(s.Now))
 			}
 			phase := string(h.Phase)

@@ -43,7 +43,11 @@ func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decis
 	}
 	if m.Reason != reason.None {
 		x.d.Reason = m.Reason
-		x.event(timeline.DHCPIgnored, m.Reason, "", fmt.Sprintf("%s from DUID %s", req.Msg, req.Client))
+		detail := fmt.Sprintf("%s from DUID %s", req.Msg, req.Client)
+		if m.Reason == reason.WrongNetwork {
+			detail = fmt.Sprintf("%s on %s, but the inventory lists it for %s", req.Msg, net.Name, m.NIC.Network.Name)
+		}
+		x.event(timeline.DHCPIgnored, m.Reason, "", detail)
 		return x.d
 	}
 	if m.NIC != nil {

@@ -215,7 +215,7 @@ func validity() []decision {
 				Outcome: reason.Outcome{Reason: reason.WrongNetwork, Host: "a", Network: "rack2", Rule: "frame-mac"},
 				Events: []timeline.Event{{
 					Kind: timeline.DHCPIgnored, Reason: reason.WrongNetwork, Host: "a", Network: "rack2", MAC: macA(),
-					Detail: "Solicit from DUID 00:03:00:01:52:54:00:aa:01:01",
+					Detail: "Solicit on rack2, but the inventory lists it for rack1",
 				}},
 			},
 		},
