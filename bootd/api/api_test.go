@@ -30,6 +30,7 @@ import (
 	"bootd.internal/bootd/store/memory"
 	"bootd.internal/bootd/timeline"
 	"bootd.internal/bootd/timeline/history"
+	"bootd.internal/bootd/trace"
 )
 
 // fake is a daemon behind a real socket.
@@ -40,6 +41,7 @@ type fake struct {
 	history *history.History
 	health  api.Health
 	stopped chan bool
+	traces  trace.Hub
 	reload  error
 	snap    *site.Snapshot
 }
@@ -73,7 +75,7 @@ func start(t *testing.T) *fake {
 		t.Fatal(err)
 	}
 	srv := &http.Server{ConnContext: api.ConnContext, ReadHeaderTimeout: time.Second, Handler: api.New(api.Config{
-		Snapshot: func() *site.Snapshot { return f.snap }, Store: f.store, History: f.history, Observer: f, Daemon: f,
+		Snapshot: func() *site.Snapshot { return f.snap }, Store: f.store, Traces: &f.traces, History: f.history, Observer: f, Daemon: f,
 		Render: f.render, Fit: f.fit, Now: sitetest.Now, Rand: f.zero(), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})}
 	done := make(chan struct{})

@@ -21,6 +21,7 @@ import (
 	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/timeline"
 	"bootd.internal/bootd/timeline/history"
+	"bootd.internal/bootd/trace"
 )
 
 // Observer learns of what was ordered.
@@ -56,6 +57,8 @@ type Config struct {
 	Heard    *heard.Book
 	Observer Observer
 	Daemon   Daemon
+	// Traces is where exchanges can be looked at.
+	Traces *trace.Hub
 	// Render shows what a host would be served, secrets masked.
 	Render func(host, what string) (text []byte, notes []string, err error)
 	// Fit says what in its templates would keep a host from being installed, nil: nothing that is known.
@@ -87,6 +90,7 @@ func New(cfg Config) http.Handler {
 		"GET /v1/status":          s.status,
 		"GET /v1/events":          s.events,
 		"GET /v1/explain":         s.explain,
+		"GET /v1/trace":           s.trace,
 		"GET /v1/leases":          s.leases,
 		"GET /v1/doctor":          s.doctor,
 		"GET /v1/discovered":      s.discovered,

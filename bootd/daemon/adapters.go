@@ -60,7 +60,7 @@ func (d *Daemon) perLink(name string, start func(site.Link) (Task, error)) {
 
 func (d *Daemon) openDHCP(n *netif.Neighbours) error {
 	s, err := dhcp6.New(dhcp6.Config{
-		Snapshot: d.world.Snapshot, Store: d.store, Observer: d.watch, Neighbours: n, Now: d.now,
+		Snapshot: d.world.Snapshot, Store: d.store, Observer: d.watch, Neighbours: n, Now: d.now, Tracer: &d.traces,
 		Frames: func(l site.Link) (dhcp6.Frames, error) { return netif.ListenDHCP(l) },
 	})
 	if err != nil {

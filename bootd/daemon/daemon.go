@@ -27,6 +27,7 @@ import (
 	"bootd.internal/bootd/store/journal"
 	"bootd.internal/bootd/timeline"
 	"bootd.internal/bootd/timeline/history"
+	"bootd.internal/bootd/trace"
 )
 
 // Config is what Serve needs.
@@ -56,6 +57,7 @@ type Daemon struct {
 	metrics *Metrics
 	heard   *heard.Book
 	watch   *Observer
+	traces  trace.Hub
 	world   *World
 	tmpl    atomic.Pointer[inForce]
 	// reloading: one reload at a time, so that the last one wins.
@@ -201,7 +203,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		return err
 	}
 	t := newHTTPTask("api", l, api.New(api.Config{
-		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Heard: d.heard, Doctor: d.Doctor, Observer: d.watch, Daemon: d,
+		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Heard: d.heard, Doctor: d.Doctor, Observer: d.watch, Daemon: d, Traces: &d.traces,
 		Render: func(host, what string) ([]byte, []string, error) {
 			snap := d.world.Snapshot()
 			return explain.Render(snap, d.templates(snap).Mask(), host, what)

@@ -26,11 +26,14 @@ func (s *Server) serve(ctx context.Context, d *datagram) {
 	message := ""
 	defer func() {
 		if p := recover(); p != nil {
-			s.observe(d, message, reason.Outcome{Reason: reason.Malformed}, fmt.Errorf("answering DHCPv6 packet: panic: %v", p))
+			err := fmt.Errorf("answering DHCPv6 packet: panic: %v", p)
+			s.observe(d, message, reason.Outcome{Reason: reason.Malformed}, err)
+			s.trace(d, start, "", reason.Outcome{Reason: reason.Malformed}, sent{err: err})
 		}
 	}()
 	if d.over {
 		s.observe(d, message, reason.Outcome{Reason: reason.Oversized}, nil)
+		s.trace(d, start, "", reason.Outcome{Reason: reason.Oversized}, sent{})
 		return
 	}
 	d.mac, d.seen = s.cfg.Neighbours.MAC(d.link, d.from.Addr().WithZone(""))
@@ -38,22 +41,27 @@ func (s *Server) serve(ctx context.Context, d *datagram) {
 	message = p.req.Msg.String()
 	if why != reason.None {
 		s.observe(d, message, reason.Outcome{Reason: why}, nil)
+		s.trace(d, start, p.req.Client, reason.Outcome{Reason: why}, sent{})
 		return
 	}
 	snap := s.cfg.Snapshot()
 	s.evidence(&p.req, snap, d)
 	p.req.Hold = s.hold(d.link, start)
 	decision, err := s.decide(ctx, snap, p.req, start)
+	var out sent
 	if err == nil && decision.Reply != nil {
-		err = s.send(d, encode(decision.Reply, p.xid, p.req.Client, snap.ServerDUID))
+		out.octets, out.left = encodeWhole(decision.Reply, p.xid, p.req.Client, snap.ServerDUID)
+		err = s.send(d, out.octets)
 	}
 	if decision.Outcome.Reason == reason.OtherServer {
 		s.overheard(d.link, p.req)
 	}
+	out.err, out.took = err, s.cfg.Now().Sub(start)
 	s.cfg.Observer.Observe(timeline.Observation{
-		Adapter: adapter, Message: message, Outcome: decision.Outcome, Took: s.cfg.Now().Sub(start), Err: err,
+		Adapter: adapter, Message: message, Outcome: decision.Outcome, Took: out.took, Err: err,
 		Peer: strconv.Quote(d.from.String()), Events: decision.Events, MAC: seen(p.req.Evidence), Heard: decision.Heard,
 	})
+	s.trace(d, start, p.req.Client, decision.Outcome, out)
 }
 
 // seen is the MAC that the evidence shows, zero where it shows none.

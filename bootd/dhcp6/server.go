@@ -58,6 +58,8 @@ type Config struct {
 	Neighbours     Neighbours
 	Now            func() time.Time
 	Workers, Queue int
+	// Tracer may be nil.
+	Tracer Tracer
 	// Frames opens a link for the search for other DHCPv6 servers; nil: nobody searches, and nothing is held back.
 	Frames func(site.Link) (Frames, error)
 }
@@ -201,6 +203,7 @@ func (s *Server) read(ctx context.Context) error {
 		case s.queue <- d:
 		default:
 			s.observe(d, "", reason.Outcome{Reason: reason.Overload}, nil)
+			s.trace(d, s.cfg.Now(), "", reason.Outcome{Reason: reason.Overload}, sent{})
 			s.pool.Put(d)
 		}
 	}

@@ -39,9 +39,9 @@ func TestOptions(t *testing.T) {
 		{136, "v6-sztp-redirect", `"https://a.example.net/", "https://b.example.net/"`},
 		{144, "dnr", `priority 2, dns.example.net, 2001:db8::53, alpn dot h2, port 8443, path "/dns-query{?dns}"; priority 1, plain.example.net`},
 		{36, "geoconf-civic", "0001"},
-		{73, "mip6-haf", "74657874"},
+		{73, "mip6-haf", `74657874 ("text")`},
 		{234, "234", "20010db8000000000000000000000001ff050000000000000000000000000001 (always)"},
-		{65001, "65001", "74657874"},
+		{65001, "65001", `74657874 ("text")`},
 	}
 	if diff := cmp.Diff(want, of(inv.Networks[0].Options), cmp.AllowUnexported(told{})); diff != "" {
 		t.Error(diff)

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -437,15 +438,23 @@ func quotedOrNothing(b []byte) string {
 
 // lasting is a number of seconds as a duration; all ones are for ever (RFC 8415 section 7.7).
 func lasting(s uint32) string {
-	switch {
-	case s == 1<<32-1:
+	switch s {
+	case 1<<32 - 1:
 		return "infinite"
-	case s >= 3600 && s%3600 == 0:
-		return strconv.Itoa(int(s/3600)) + "h"
-	case s >= 60 && s%60 == 0:
-		return strconv.Itoa(int(s/60)) + "m"
+	case 0:
+		return "0s"
 	}
-	return strconv.FormatUint(uint64(s), 10) + "s"
+	text := ""
+	for _, unit := range []struct {
+		seconds uint32
+		name    string
+	}{{3600, "h"}, {60, "m"}, {1, "s"}} {
+		if n := s / unit.seconds; n > 0 {
+			text += strconv.Itoa(int(n)) + unit.name
+			s %= unit.seconds
+		}
+	}
+	return text
 }
 
 // octets is hex, shortened where nobody would read it.
@@ -457,5 +466,9 @@ func octets(b []byte) string {
 	case len(b) > most:
 		return fmt.Sprintf("%x... (%d octets)", b[:most], len(b))
 	}
-	return hex.EncodeToString(b)
+	text := hex.EncodeToString(b)
+	if len(b) >= 3 && !slices.ContainsFunc(b, func(c byte) bool { return c < ' ' || c > '~' }) {
+		text += " (" + strconv.Quote(string(b)) + ")"
+	}
+	return text
 }

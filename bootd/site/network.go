@@ -28,7 +28,7 @@ func (r *resolver) network(in *inventory.Network) {
 		Preferred:          pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Preferred }).V,
 		Valid:              pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Valid }).V,
 		InformationRefresh: pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.InformationRefresh }).V,
-		Options:            r.options(layers...),
+		Options:            portal(r.options(layers...), in),
 		RouterSelf:         in.Router.V != "other", RouterWritten: in.Router.Set(), Auto: in.Auto.Set(),
 	}
 	for _, p := range in.Prefixes {

@@ -19,6 +19,7 @@ const (
 	codeSNTP     = 31
 	codeTimezone = 42
 	codeNTP      = 56
+	codePortal   = 103
 )
 
 // Told is what a client on a network is told: the host's own options, which may be none, over the network's.
@@ -88,9 +89,24 @@ func (r *resolver) options(layers ...*inventory.Settings) []Option {
 			add(Option{derived(codeTimezone, []byte(v.V)), Origin{v.From, v.Pos}})
 		}
 	}
-	slices.SortFunc(out, func(a, b Option) int { return int(a.Code) - int(b.Code) })
+	slices.SortFunc(out, byCode)
 	return out
 }
+
+// portal tells the captive portal of a network's router advertisements by DHCPv6, too (RFC 8910), unless the network writes
+// the option itself.
+func portal(all []Option, in *inventory.Network) []Option {
+	v := in.RA.CaptivePortal
+	if !v.Set() || slices.ContainsFunc(in.Options, func(o inventory.Value[inventory.Option]) bool { return o.V.Code == codePortal }) {
+		return all
+	}
+	all = slices.DeleteFunc(all, func(o Option) bool { return o.Code == codePortal })
+	all = append(all, Option{derived(codePortal, []byte(v.V)), Origin{v.From, v.Pos}})
+	slices.SortFunc(all, byCode)
+	return all
+}
+
+func byCode(a, b Option) int { return int(a.Code) - int(b.Code) }
 
 // derived is an option that another key gives its value; without one it takes away what a wider section says.
 func derived(code uint16, data []byte) inventory.Option {

@@ -70,3 +70,21 @@ hosts:
 		t.Errorf("found %+v, %t", o, ok)
 	}
 }
+
+// TestPortalIsToldTwice: what router advertisements tell of a captive portal, DHCPv6 tells, too.
+func TestPortalIsToldTwice(t *testing.T) {
+	for text, want := range map[string]string{
+		`ra: {captive_portal: "https://ra.example.net/"}`:                                                        `"https://ra.example.net/" networks.rack1`,
+		`ra: {captive_portal: "https://ra.example.net/"}, options: {captive-portal: "https://own.example.net/"}`: `"https://own.example.net/" networks.rack1`,
+		`ra: {mtu: 1400}`: `"https://a.example.net/" defaults`,
+	} {
+		s := sitetest.Snapshot(t, `
+defaults: {options: {captive-portal: "https://a.example.net/"}}
+networks: {rack1: {interface: eth1, prefix: "2001:db8:1::/64", `+text+`}}
+`, sitetest.SmallFacts(t))
+		o, ok := site.Find(nil, network(t, s, "rack1").Options, 103)
+		if got := o.String() + " " + o.Origin.From; !ok || got != want {
+			t.Errorf("%s: told %s, want %s", text, got, want)
+		}
+	}
+}

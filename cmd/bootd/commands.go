@@ -37,6 +37,7 @@ func commands() []command {
 		{"events", "[HOST|MAC]", "show what happened", 0, 1, eventsCommand, ""},
 		{"render", "HOST [script|answers|local|error]", "show what a host would be served", 1, 2, renderCommand, ""},
 		{"explain", "HOST|MAC|DUID|ADDRESS", "say who it is, what it gets and which line says so", 1, 1, explainCommand, ""},
+		{"trace", "[HOST|MAC|DUID]", "show DHCPv6 messages and answers as they happen", 0, 1, traceCommand, traceText},
 		{"install", "HOST...", "arm hosts: their next boot installs them", 1, -1, installCommand, installText},
 		{"cancel", "HOST...", "disarm hosts and end their installation", 1, -1, cancelCommand, ""},
 		{"leases", "[release ADDRESS]", "list the addresses that are in use, or end a lease", 0, 2, leasesCommand, leasesText},

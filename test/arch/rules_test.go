@@ -51,6 +51,7 @@ var rules = map[string]rule{
 	"bootd/ident":         {nil, "names of machines know nothing"},
 	"bootd/reason":        {nil, "the closed enum is the bottom of everything"},
 	"bootd/option":        {[]string{"bootd/ident"}, "the registry of DHCPv6 options: octets and names, nothing of a site"},
+	"bootd/trace":         {[]string{"bootd/ident", "bootd/reason"}, "shows exchanges to people, and knows nothing of who decided them"},
 	"bootd/inventory":     {[]string{"bootd/ident", "bootd/option"}, "the grammar knows names, not the machine"},
 	"bootd/site":          {[]string{"bootd/ident", "bootd/inventory", "bootd/option"}, "a snapshot is inventory plus facts"},
 	"bootd/site/sitetest": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "builds snapshots for tests"},
@@ -103,7 +104,7 @@ var rules = map[string]rule{
 	"bootd/netif/netiftest": {
 		[]string{"bootd/ident", "bootd/netif", "bootd/site"}, "fakes of the kernel",
 	},
-	"bootd/dhcp6": {adapter("bootd/decide/address", "bootd/decide/who", "bootd/ingress", "bootd/option"), "adapters parse, ask, commit, write"},
+	"bootd/dhcp6": {adapter("bootd/decide/address", "bootd/decide/who", "bootd/ingress", "bootd/option", "bootd/trace"), "adapters parse, ask, commit, write"},
 	"bootd/ra":    {adapter("bootd/decide/advert", "bootd/netif"), "layer-2 unicast (RFC 6085) needs frames, and netif is all that touches the kernel"},
 	"bootd/dns":   {adapter("bootd/decide/name", "bootd/ingress"), "adapters parse, ask, commit, write"},
 	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/who", "bootd/files", "bootd/ingress", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},
