@@ -3,6 +3,7 @@ package dhcp6
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -61,15 +62,18 @@ func relays(n int) []byte {
 	return b
 }
 
-// TestBadInput: silence with a reason.
-func TestBadInput(t *testing.T) {
+// bad is one datagram that gets no answer.
+type bad struct {
+	name string
+	b    []byte
+	want reason.Reason
+}
+
+// badInput is also where the fuzz targets begin.
+func badInput() []bad {
 	compressed := append([]byte{0xc0, 0}, bytes.Repeat([]byte{0xc0, 0}, 900)...)
 	long := append([]byte{64}, make([]byte, 64)...)
-	cases := []struct {
-		name string
-		b    []byte
-		want reason.Reason
-	}{
+	cases := []bad{
 		{"nothing", nil, reason.Malformed},
 		{"three octets", []byte{1, 0, 0}, reason.Malformed},
 		{"DUID over 128 octets", msg(address.Solicit, opt(dhcpv6.OptionClientID, make([]byte, 131)...)), reason.BadClientID},
@@ -127,34 +131,35 @@ func TestBadInput(t *testing.T) {
 		{"Reconfigure", msg(10), reason.NotForServers},
 	}
 	for _, m := range []address.Msg{1, 3, 4, 5, 6, 8, 9, 11} {
-		cases = append(cases, struct {
-			name string
-			b    []byte
-			want reason.Reason
-		}{m.String() + " with an empty Client Identifier", msg(m, opt(dhcpv6.OptionClientID)), reason.BadClientID})
+		cases = append(cases, bad{m.String() + " with an empty Client Identifier", msg(m, opt(dhcpv6.OptionClientID)), reason.BadClientID})
 	}
 	for _, m := range []address.Msg{0, 14, 20, 21, 36, 255} {
-		if _, got := parse(msg(m)); got != reason.UnknownMessage {
-			t.Errorf("type %d: %s", m, got)
-		}
+		cases = append(cases, bad{fmt.Sprintf("message type %d", m), msg(m), reason.UnknownMessage})
 	}
-	for _, c := range cases {
+	return cases
+}
+
+// TestBadInput: silence with a reason.
+func TestBadInput(t *testing.T) {
+	for _, c := range badInput() {
 		if _, got := parse(c.b); got != c.want {
 			t.Errorf("%s: %s, want %s", c.name, got, c.want)
 		}
 	}
 }
 
-// TestOddInput: real firmware sends these, and gets an answer.
-func TestOddInput(t *testing.T) {
+// odd is one option that real firmware sends, and what is read of it.
+type odd struct {
+	name string
+	b    []byte
+	want address.Request
+}
+
+func oddInput() []odd {
 	vendor := func(data ...byte) []byte {
 		return opt(dhcpv6.OptionVendorClass, append([]byte{0, 0, 1, 87}, data...)...)
 	}
-	for _, c := range []struct {
-		name string
-		b    []byte
-		want address.Request
-	}{
+	return []odd{
 		{"empty user class", opt(dhcpv6.OptionUserClass), address.Request{}},
 		{"user class of one empty entry", opt(dhcpv6.OptionUserClass, 0, 0), address.Request{Classes: [][]byte{{}}}},
 		{"user class without its length", opt(dhcpv6.OptionUserClass, []byte("iPXE")...), address.Request{Classes: [][]byte{[]byte("iPXE")}}},
@@ -167,12 +172,19 @@ func TestOddInput(t *testing.T) {
 		{"odd ORO", opt(dhcpv6.OptionORO, 0, 23, 0, 59, 7), address.Request{ORO: []uint16{23, 59}}},
 		{"two OROs", append(opt(dhcpv6.OptionORO, 0, 23), opt(dhcpv6.OptionORO, 0, 59)...), address.Request{ORO: []uint16{23, 59}}},
 		{"empty list of architectures", opt(dhcpv6.OptionClientArchType), address.Request{}},
+		{"empty FQDN", opt(dhcpv6.OptionFQDN), address.Request{}},
+		{"FQDN of flags only", opt(dhcpv6.OptionFQDN, 5), address.Request{FQDN: true, FQDNFlags: 5}},
 		{"rapid commit with data", opt(dhcpv6.OptionRapidCommit, 1, 2), address.Request{RapidCommit: true}},
 		{"unknown options", append(opt(9999, 1), opt(0)...), address.Request{}},
 		{"an address in an IA_PD", ia(dhcpv6.OptionIAPD, opt(dhcpv6.OptionIAAddr, make([]byte, 24)...)), address.Request{IAs: []address.IA{{Kind: address.IAPD}}}},
 		{"a prefix", ia(dhcpv6.OptionIAPD, prefix(56)), address.Request{IAs: []address.IA{{Kind: address.IAPD, Prefixes: []netip.Prefix{netip.MustParsePrefix("::/56")}}}}},
 		{"a search list without its root", opt(dhcpv6.OptionDomainSearchList, 3, 'a', 'b', 'c'), address.Request{}},
-	} {
+	}
+}
+
+// TestOddInput: real firmware sends these, and gets an answer.
+func TestOddInput(t *testing.T) {
+	for _, c := range oddInput() {
 		c.want.Msg, c.want.Client = address.Solicit, node0()
 		got, why := parse(msg(address.Solicit, clientID(), c.b))
 		if diff := cmp.Diff(packet{xid: [3]byte{1, 2, 3}, req: c.want}, got, compare()...); diff != "" || why != reason.None {
