@@ -1,6 +1,8 @@
 package address
 
 import (
+	"net/netip"
+
 	"bootd.internal/bootd/decide/who"
 	"bootd.internal/bootd/site"
 )
@@ -23,6 +25,6 @@ func Fullest(snap *site.Snapshot, net *site.Network, h *site.Host) *Reply {
 	x.boot = ChooseBootfile(snap, net, h, req)
 	r := x.reply(ReplyMsg)
 	r.Preference = maxPreference
-	r.IAs = []IAReply{{Kind: IANA, Addrs: []Lease{{Addr: net.Own}}}}
+	r.IAs = []IAReply{{Kind: IANA, Addrs: []Lease{{Addr: netip.IPv6Loopback()}}}}
 	return r
 }

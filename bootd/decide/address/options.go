@@ -79,16 +79,7 @@ func (x *exchange) configured(r *Reply) {
 		for _, data := range o.Data {
 			r.Options = append(r.Options, Option{o.Code, data})
 		}
-		switch o.Code {
-		case optDNSServers:
-			r.DNS = nil
-		case optDomainList:
-			r.Search = nil
-		case optSolMaxRT:
-			r.SolMaxRT = 0
-		case optInfMaxRT:
-			r.InfMaxRT = 0
-		}
+		r.without(o.Code)
 	}
 	if o, ok := site.Find(narrow, wide, optDNSServers); ok && (o.Always || slices.Contains(x.req.ORO, optDNSServers)) {
 		add(o) // as important as the resolvers that it replaces
@@ -99,9 +90,26 @@ func (x *exchange) configured(r *Reply) {
 		}
 	}
 	for _, code := range x.req.ORO {
-		if o, ok := site.Find(narrow, wide, code); ok {
+		switch o, ok := site.Find(narrow, wide, code); {
+		case ok:
 			add(o)
+		case o.Never:
+			r.without(code)
 		}
+	}
+}
+
+// without takes out what the inventory says otherwise.
+func (r *Reply) without(code uint16) {
+	switch code {
+	case optDNSServers:
+		r.DNS = nil
+	case optDomainList:
+		r.Search = nil
+	case optSolMaxRT:
+		r.SolMaxRT = 0
+	case optInfMaxRT:
+		r.InfMaxRT = 0
 	}
 }
 

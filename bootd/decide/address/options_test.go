@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/option"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/site/sitetest"
@@ -27,6 +28,7 @@ hosts:
     mac: "52:54:00:aa:01:02"
     address: "::102"
     options: {captive-portal: {never: true}, 234: {hex: "02"}, dns-servers: ["2001:db8::54"], domain-search: lab.example.net, preference: 10, 300: {hex: "03", always: true}}
+  c: {mac: "52:54:00:aa:01:03", address: "::103", options: {dns-servers: {never: true}, domain-search: {never: true}, sol-max-rt: {never: true}, inf-max-rt: {never: true}}}
 `
 
 func optionsSnapshot(t testing.TB) *site.Snapshot {
@@ -83,6 +85,10 @@ func TestOptions(t *testing.T) {
 			}},
 		},
 		{"not asked for", from(macB(), InformationRequest), Reply{Msg: ReplyMsg, Preference: -1, Options: []Option{{300, []byte{3}}}}},
+		{
+			"taken away", asking(from(ident.MAC{0x52, 0x54, 0, 0xaa, 1, 3}, RequestMsg), 23, 24, 82, 83, 234),
+			Reply{Msg: ReplyMsg, Preference: -1, Options: []Option{portal, {234, []byte{1}}}},
+		},
 		{"preference of an offer", from(macB(), Solicit), Reply{Msg: Advertise, Preference: 10, Options: []Option{{300, []byte{3}}}}},
 		{"preference of the others", from(macA(), Solicit), Reply{Msg: Advertise, Preference: 255, Options: []Option{portal}}},
 		{"asked for twice", asking(from(macA(), RequestMsg), 234, 103, 234), Reply{Msg: ReplyMsg, Preference: -1, Options: []Option{portal, {234, []byte{1}}}}},
