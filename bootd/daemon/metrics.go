@@ -112,7 +112,7 @@ func (m *Metrics) set(g gauge, v float64) { m.gauges[g].Set(v) }
 
 func (m *Metrics) observe(o timeline.Observation) {
 	if o.Outcome.Reason != reason.None {
-		m.answers.WithLabelValues(o.Adapter, m.message(o.Adapter, o.Message), o.Outcome.Reason.String()).Inc()
+		m.answers.WithLabelValues(o.Adapter, m.message(o.Adapter, o.Message), o.Outcome.Reason.String()).Add(float64(max(o.Count, 1)))
 	}
 	if o.Err != nil {
 		m.faults.WithLabelValues(o.Adapter).Inc()
@@ -123,7 +123,10 @@ func (m *Metrics) observe(o timeline.Observation) {
 		}
 	}
 	if o.Took > 0 {
-		m.seconds.WithLabelValues(o.Adapter).Observe(o.Took.Seconds())
+		h := m.seconds.WithLabelValues(o.Adapter)
+		for range max(o.Count, 1) {
+			h.Observe(o.Took.Seconds())
+		}
 	}
 }
 

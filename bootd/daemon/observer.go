@@ -170,6 +170,9 @@ func (o *Observer) write(obs timeline.Observation) {
 			attrs = append(attrs, slog.String("detail", e.Detail))
 		}
 	}
+	if obs.Count > 1 {
+		attrs = append(attrs, slog.Int("count", obs.Count))
+	}
 	if obs.Took > 0 {
 		attrs = append(attrs, slog.Duration("took", obs.Took))
 	}

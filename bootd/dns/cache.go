@@ -147,6 +147,33 @@ func (c *cache) fail(k string, snap *site.Snapshot, now time.Time, limit int) {
 	it.fails++
 }
 
+// confirm notes that the name is not local in this snapshot either.
+func (c *cache) confirm(k string, snap *site.Snapshot) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if it, ok := c.items[k]; ok {
+		it.foreign = snap
+	}
+}
+
+// hit gives an answer that needs nothing but to be given: fresh, not to be fetched anew, and of a name that is not local in this
+// snapshot.
+func (c *cache) hit(k []byte, now time.Time, snap *site.Snapshot) *answer {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	it, ok := c.items[string(k)]
+	if !ok || it.answer == nil || it.foreign != snap {
+		return nil
+	}
+	age := now.Sub(it.answer.made)
+	if age < 0 || age >= it.answer.life || age >= it.answer.life*9/10 && it.hits >= popular-1 {
+		return nil
+	}
+	it.hits++
+	c.order.MoveToFront(it.place)
+	return it.answer
+}
+
 func (c *cache) add(it *item, limit int) {
 	c.items[it.key] = it
 	it.place = c.order.PushFront(it)

@@ -2,8 +2,8 @@
 // 8767, 9520), over UDP and TCP, on links that a network names and for their addresses alone.
 //
 // The codec is miekg/dns. Its server is not used: it starts a goroutine for each query without limit and does not tell on
-// which interface one came in. Here four workers read UDP, what has to wait for an upstream is counted and bounded, and the
-// questions of clients are parsed by query.go, which does less and therefore cannot stall.
+// which interface one came in. Here one worker reads UDP, many datagrams at once, what has to wait for an upstream is counted
+// and bounded, and the questions of clients are parsed by query.go and hit.go, which do less and therefore cannot stall.
 //
 // The package never resolves by itself, never validates DNSSEC (it passes DO, CD and AD on), and never keeps a local name:
 // a new snapshot is served at once.
@@ -21,6 +21,7 @@ import (
 	"bootd.internal/bootd/decide/name"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/ingress"
+	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/timeline"
 	"golang.org/x/sync/errgroup"
@@ -30,8 +31,11 @@ import (
 const Port = 53
 
 const (
-	// workers read queries; none of them ever waits for an upstream.
-	workers = 4
+	// workers read queries; none of them ever waits for an upstream. One is best: it reads all that has come with one system
+	// call, while several would wake each other up for one datagram each.
+	workers = 1
+	// together is how many datagrams one system call reads.
+	together = 32
 	// maxFlights and maxWaiting bound what waits for upstreams: questions, and clients' queries.
 	maxFlights = 512
 	maxWaiting = 4096
@@ -136,19 +140,19 @@ func (s *Server) Run(ctx context.Context) error {
 	s.forwarder.talks.Wait()
 	s.hangUp()
 	s.upstreams.talks.Wait()
+	s.upstreams.close()
 	return err
 }
 
-// receive is one worker of UDP.
+// receive is one worker of UDP. It answers what it can from the cache, all at once, and the rest one by one.
 func (s *Server) receive(ctx context.Context) error {
-	buf := make([]byte, maxQuery)
+	b := s.udp.Batch(together, maxQuery, ednsSize)
+	w := quick{Server: s}
 	for {
-		n, p, err := s.udp.Read(buf)
+		n, err := b.Read()
 		switch {
 		case err == nil:
-			s.datagram(ctx, buf[:n], p, false)
-		case errors.Is(err, ingress.ErrTruncated):
-			s.datagram(ctx, buf[:n], p, true)
+			s.datagrams(ctx, b, &w, n)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -157,4 +161,21 @@ func (s *Server) receive(ctx context.Context) error {
 			s.fault(fmt.Errorf("receiving DNS query: %w", err))
 		}
 	}
+}
+
+func (s *Server) datagrams(ctx context.Context, b *ingress.Batch, w *quick, n int) {
+	m := s.moment()
+	for i := range n {
+		p, from, truncated := b.Datagram(i)
+		at, network, why := ingress.Served(m.snap, from.Index, from.Addr.Addr(), from.Local)
+		if why == reason.None && !truncated {
+			if answer, ok := w.hit(m, p, at, network, false, b.Room()); ok {
+				b.Answer(i, answer)
+				continue
+			}
+		}
+		s.datagram(ctx, p, from, truncated, client{at: at, net: network, peer: from.Addr, began: m.now}, why)
+	}
+	b.Flush()
+	w.report(m.now)
 }

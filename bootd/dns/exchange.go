@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"time"
 
 	"github.com/miekg/dns"
@@ -52,26 +51,34 @@ func (p *upstream) learn(change func()) {
 	change()
 }
 
-// exchange sends a question from a new port, and waits until the answer to it comes or ctx ends: what does not match is
+// exchange sends a question from one of many ports, and waits until the answer to it comes or ctx ends: what does not match is
 // forged, late or broken, and the good answer may be right behind it.
 func (p *upstream) exchange(ctx context.Context, out []byte, f form) ([]byte, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "udp", p.Addr.String())
+	c, err := p.socket(time.Now())
 	if err != nil {
-		return nil, fmt.Errorf("opening socket: %w", err)
+		return nil, err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	if _, err := conn.Write(out); err != nil {
+	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetDeadline(time.Unix(1, 0)) })
+	raw, err := p.over(c, out, f)
+	if stop() && (err == nil || errors.Is(err, errUseConnection)) {
+		p.giveBack(c, time.Now())
+	} else {
+		_ = c.conn.Close()
+	}
+	return raw, err
+}
+
+// over waits on one socket.
+func (p *upstream) over(c *socket, out []byte, f form) ([]byte, error) {
+	if _, err := c.conn.Write(out); err != nil {
 		return nil, fmt.Errorf("sending question: %w", err)
 	}
-	buf := make([]byte, 4096)
 	for {
-		n, err := conn.Read(buf)
+		n, err := c.conn.Read(c.buf[:])
 		if err != nil {
 			return nil, fmt.Errorf("waiting for the answer: %w", err)
 		}
-		raw := buf[:n]
+		raw := c.buf[:n]
 		if matches(raw, out) != nil || !wellFormed(raw) {
 			continue
 		}
@@ -87,7 +94,7 @@ func (p *upstream) exchange(ctx context.Context, out []byte, f form) ([]byte, er
 		if q := questionOf(raw); f.mixed && q != nil && !bytes.Equal(q, questionOf(out)) {
 			return nil, errUseConnection
 		}
-		return raw, nil
+		return bytes.Clone(raw), nil
 	}
 }
 
@@ -187,7 +194,7 @@ func upstreamQuery(q *query, f form) []byte {
 		mix(p[headerLen:])
 	}
 	if f.edns {
-		p = appendOPT(p, 0, q.do)
+		p = appendOPT(p, 0, 0, q.do)
 		opt := len(p)
 		if f.cookie != nil {
 			p = appendOption(p, optionCookie, len(f.cookie)+len(f.theirs))

@@ -38,6 +38,8 @@ type upstream struct {
 	rest    time.Time // it is down until then
 	waiting int
 	stream  *stream
+	idle    []*socket
+	closed  bool
 	// theirs is its cookie to us.
 	theirs []byte
 	// noEDNS and noCase are until when.

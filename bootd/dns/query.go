@@ -72,6 +72,8 @@ type query struct {
 	// dns64 makes the answer where there is none in IPv6; alias is whose answer it is instead, after a CNAME.
 	dns64 *site.DNS64
 	alias string
+	// foreign is the snapshot by which the name is not one of ours.
+	foreign *site.Snapshot
 }
 
 // key is what the cache and the forwarder know the question by.

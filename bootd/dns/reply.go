@@ -116,7 +116,7 @@ func (a *answer) reply(q *query, now time.Time, limit int, recursion bool) []byt
 	binary.BigEndian.PutUint16(out[2:], flags)
 	copy(out[headerLen:], q.question)
 	if q.edns {
-		out = appendOPT(out, a.code, q.do)
+		out = appendOPT(out, 0, a.code, q.do)
 	}
 	return out
 }
@@ -137,9 +137,9 @@ func (a *answer) age(out []byte, now time.Time) {
 	}
 }
 
-// appendOPT adds our OPT record (RFC 6891 section 6.1.2): no options, above all none of the client's.
-func appendOPT(p []byte, code int, do bool) []byte {
-	p[11]++
+// appendOPT adds to the message that begins at an octet our OPT record (RFC 6891 section 6.1.2): no options, above all none of the client's.
+func appendOPT(p []byte, at, code int, do bool) []byte {
+	p[at+11]++
 	flags := byte(0)
 	if do {
 		flags = 0x80

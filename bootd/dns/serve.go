@@ -30,15 +30,12 @@ type client struct {
 	finish func()
 }
 
-// datagram takes one datagram.
-func (s *Server) datagram(ctx context.Context, p []byte, from ingress.Peer, truncated bool) {
-	c := client{peer: from.Addr, began: s.cfg.Now()}
+// datagram takes one datagram that came in like this.
+func (s *Server) datagram(ctx context.Context, p []byte, from ingress.Peer, truncated bool, c client, why reason.Reason) {
 	c.send = func(b []byte) {
 		// An answer that does not leave is a lost packet: the client asks again.
 		_ = s.udp.Write(b, from)
 	}
-	var why reason.Reason
-	c.at, c.net, why = ingress.Served(s.cfg.Snapshot(), from.Index, from.Addr.Addr(), from.Local)
 	if why == reason.None && truncated {
 		why = reason.Oversized
 	}
@@ -100,7 +97,7 @@ func (s *Server) resolve(ctx context.Context, c client, q *query, snap *site.Sna
 		s.answer(c, q, blank(q, codeRefused), reasonOnly(reason.Refused), nil)
 		return false
 	}
-	q.dns64 = usable64(q, c.dns64())
+	q.dns64, q.foreign = usable64(q, c.dns64()), snap
 	if d.Alias != "" {
 		q.alias, q.dns64 = d.Alias, nil
 	}
@@ -122,6 +119,9 @@ func (s *Server) fetch(ctx context.Context, c client, q *query, snap *site.Snaps
 	case found.answer != nil && !found.stale:
 		if found.refresh {
 			s.forwarder.refresh(ctx, k, q)
+		}
+		if found.foreign != snap && q.alias == "" {
+			s.cache.confirm(k, snap)
 		}
 		s.answer(c, q, found.answer, reasonOnly(reason.Cached), nil)
 		return false
@@ -181,10 +181,10 @@ func (s *Server) learn(ctx context.Context, k string, q *query, snap *site.Snaps
 	}
 	switch {
 	case err == nil:
-		s.cache.put(k, a, snap, snap.DNS.Cache)
+		s.cache.put(k, a, q.foreign, snap.DNS.Cache)
 		return a, reason.Forwarded, nil
 	case ctx.Err() == nil:
-		s.cache.fail(k, snap, s.cfg.Now(), snap.DNS.Cache)
+		s.cache.fail(k, q.foreign, s.cfg.Now(), snap.DNS.Cache)
 	}
 	// Not a fault of ours: the reason says it, and a log line for each would only repeat it.
 	if found.answer != nil {
@@ -277,10 +277,14 @@ func message(q *query) string {
 	if q == nil || q.question == nil {
 		return "other"
 	}
-	switch q.typ {
+	return typeName(q.typ)
+}
+
+func typeName(typ uint16) string {
+	switch typ {
 	case dns.TypeA, dns.TypeAAAA, dns.TypePTR, dns.TypeNS, dns.TypeSOA, dns.TypeMX, dns.TypeTXT, dns.TypeSRV, dns.TypeCNAME,
 		dns.TypeDS, dns.TypeDNSKEY, dns.TypeHTTPS, dns.TypeSVCB, dns.TypeANY:
-		return dns.TypeToString[q.typ]
+		return dns.TypeToString[typ]
 	}
 	return "other"
 }

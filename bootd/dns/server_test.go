@@ -32,6 +32,9 @@ func (r recorder) next(t testing.TB) timeline.Observation {
 	select {
 	case o := <-r:
 		o.Took = 0
+		if o.Count == 1 {
+			o.Count = 0
+		}
 		return o
 	case <-time.After(long):
 		t.Fatal("nothing was observed")

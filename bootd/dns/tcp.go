@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -123,8 +124,14 @@ func (s *Server) talk(ctx context.Context, c client, conn *net.TCPConn) {
 		defer close(written)
 		writeAnswers(conn, out, slots)
 	}()
+	r := reader{conn: conn, buf: bufio.NewReaderSize(conn, 2+maxQuery)}
+	w := quick{Server: s}
+	m := s.moment()
 	for {
-		p, err := readQuery(conn)
+		if !r.whole() { // about to wait
+			w.report(m.now)
+		}
+		p, err := r.read()
 		if err != nil {
 			if !errors.Is(err, io.EOF) {
 				s.observe(c, nil, reasonOnly(tcpReason(err)), nil)
@@ -132,9 +139,16 @@ func (s *Server) talk(ctx context.Context, c client, conn *net.TCPConn) {
 			break
 		}
 		slots <- struct{}{}
+		if len(w.did) == 0 {
+			m = s.moment()
+		}
+		if answer, ok := w.hit(m, p, c.at, c.net, true, make([]byte, 2, 512)); ok {
+			out <- answer
+			continue
+		}
 		q, sent := c, false
 		q.began = s.cfg.Now()
-		q.send = func(b []byte) { sent = true; out <- b }
+		q.send = func(b []byte) { sent = true; out <- append(make([]byte, 2, 2+len(b)), b...) }
 		q.finish = func() {
 			if !sent {
 				<-slots
@@ -142,6 +156,7 @@ func (s *Server) talk(ctx context.Context, c client, conn *net.TCPConn) {
 		}
 		s.handle(ctx, q, p)
 	}
+	w.report(m.now)
 	for range backlog { // whoever closes its half first still gets its answers
 		slots <- struct{}{}
 	}
@@ -150,19 +165,39 @@ func (s *Server) talk(ctx context.Context, c client, conn *net.TCPConn) {
 	_ = conn.Close()
 }
 
-// writeAnswers writes until out is closed. After an error the rest is dropped.
+// atOnce is how many octets of answers are written together.
+const atOnce = 16 << 10
+
+// writeAnswers writes until out is closed: all that is ready with one system call. Each answer begins with two octets for its
+// length. After an error the rest is dropped.
 func writeAnswers(conn *net.TCPConn, out <-chan []byte, slots <-chan struct{}) {
 	failed := false
+	var frames []byte
 	for b := range out {
+		frames = frames[:0]
+		n := 0
+		for more := true; more; {
+			binary.BigEndian.PutUint16(b, uint16(len(b)-2))
+			frames = append(frames, b...)
+			n++
+			more = false
+			if len(frames) < atOnce {
+				select {
+				case b, more = <-out:
+				default:
+				}
+			}
+		}
 		if !failed {
 			_ = conn.SetWriteDeadline(time.Now().Add(slowReader))
-			frame := append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(b)), uint16(len(b))), b...)
-			if _, err := conn.Write(frame); err != nil {
+			if _, err := conn.Write(frames); err != nil {
 				failed = true
 				_ = conn.Close()
 			}
 		}
-		<-slots
+		for range n {
+			<-slots
+		}
 	}
 }
 
@@ -172,29 +207,51 @@ var (
 	errSlow     = errors.New("query comes too slowly")
 )
 
-// readQuery reads one question. The two octets of its length and its body have a deadline each, however slowly they drip.
-func readQuery(conn *net.TCPConn) ([]byte, error) {
-	_ = conn.SetReadDeadline(time.Now().Add(idle))
-	var size [2]byte
-	if n, err := io.ReadFull(conn, size[:]); err != nil {
-		if n == 0 { // closed or idle between two questions: how a connection ends
+// reader reads the questions of a connection.
+type reader struct {
+	conn *net.TCPConn
+	buf  *bufio.Reader
+}
+
+// whole reports whether a whole question is there already.
+func (r *reader) whole() bool {
+	if r.buf.Buffered() < 2 {
+		return false
+	}
+	size, _ := r.buf.Peek(2)
+	return r.buf.Buffered() >= 2+int(binary.BigEndian.Uint16(size))
+}
+
+// read gives one question, its octets until the next read. The two octets of its length and its body have a deadline each, however
+// slowly they drip.
+func (r *reader) read() ([]byte, error) {
+	whole := r.whole()
+	if !whole {
+		_ = r.conn.SetReadDeadline(time.Now().Add(idle))
+	}
+	size, err := r.buf.Peek(2)
+	if err != nil {
+		if len(size) == 0 { // closed or idle between two questions: how a connection ends
 			return nil, io.EOF
 		}
 		return nil, errSlow
 	}
-	n := int(binary.BigEndian.Uint16(size[:]))
+	n := int(binary.BigEndian.Uint16(size))
 	switch {
 	case n < headerLen:
 		return nil, errTooShort
 	case n > maxQuery:
 		return nil, errTooLong
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(wholeQuery))
-	p := make([]byte, n)
-	if _, err := io.ReadFull(conn, p); err != nil {
+	if !whole {
+		_ = r.conn.SetReadDeadline(time.Now().Add(wholeQuery))
+	}
+	p, err := r.buf.Peek(2 + n)
+	if err != nil {
 		return nil, errSlow
 	}
-	return p, nil
+	_, _ = r.buf.Discard(2 + n) // it was peeked: it is there
+	return p[2:], nil
 }
 
 func tcpReason(err error) reason.Reason {

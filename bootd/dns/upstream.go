@@ -65,6 +65,7 @@ func (u *upstreams) use(servers []site.Upstream) []*upstream {
 	if len(u.known) > 2*len(servers)+16 { // inventories came and went
 		for s := range u.known {
 			if !slices.Contains(servers, s) {
+				u.known[s].close()
 				delete(u.known, s)
 			}
 		}
@@ -77,6 +78,15 @@ func (u *upstreams) use(servers []site.Upstream) []*upstream {
 		out[i] = u.known[s]
 	}
 	return out
+}
+
+// close closes the sockets that wait for a question.
+func (u *upstreams) close() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, p := range u.known {
+		p.close()
+	}
 }
 
 // order sorts upstreams: those that answer before those that are down, fast before slow, and as written.

@@ -94,6 +94,8 @@ type Observation struct {
 	Message string
 	Outcome reason.Outcome
 	Took    time.Duration
+	// Count is how many were alike, from this Peer and others; 0 counts as one.
+	Count int
 	// Err is an internal fault, logged at error level.
 	Err error
 	// Peer is the quoted source address, for the log only.
