@@ -22,7 +22,6 @@ import (
 // serve answers one datagram. Whatever happens, there is one observation.
 func (s *Server) serve(ctx context.Context, d *datagram) {
 	start := s.cfg.Now()
-	d.mac, d.seen = ident.MAC{}, false
 	message := ""
 	defer func() {
 		if p := recover(); p != nil {

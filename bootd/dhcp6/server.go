@@ -195,6 +195,7 @@ func (s *Server) read(ctx context.Context) error {
 			continue
 		}
 		d.n, d.over, d.from = n, flags&unix.MSG_TRUNC != 0, from
+		d.mac, d.seen = ident.MAC{}, false // a datagram is used again: what is dropped must not go by the last one's card
 		if d.link, d.dst = arrival(oob[:oobn]); d.link == 0 {
 			s.pool.Put(d)
 			continue // the kernel tells it of every packet

@@ -155,13 +155,19 @@ var registry = []Def{
 	{94, "s46-cont-mape", Opaque, ""},
 	{95, "s46-cont-mapt", Opaque, ""},
 	{96, "s46-cont-lw", Opaque, ""},
+	{97, "4rd", Opaque, ""},
 	{103, "captive-portal", URI, ""},
+	{104, "mpl-parameters", Opaque, ""},
 	{135, "relay-port", Opaque, ofRelays},
 	{136, "v6-sztp-redirect", URIs, ""},
 	{141, "dots-ri", Name, ""},
 	{142, "dots-address", Addrs, ""},
 	{143, "ipv6-address-andsf", Addrs, ""},
 	{144, "dnr", DNR, ""},
+	{145, "registered-domain", Name, ""},
+	{146, "forward-dist-manager", Opaque, ""},
+	{147, "reverse-dist-manager", Opaque, ""},
+	{148, "addr-reg-enable", empty, "is not supported: addresses that clients make themselves are not registered"},
 }
 
 // ByCode finds an option by its number.
