@@ -15,7 +15,7 @@ DEMO='git qemu-system-x86 ovmf ipxe debian-installer-12-netboot-amd64 iproute2'
 MEDIA='ipxe xorriso mtools syslinux syslinux-common isolinux fdisk debian-archive-keyring'
 TEST="$DEMO $MEDIA"' gcc shellcheck libc6-dev systemd isc-dhcp-client dhcpcd5|dhcpcd-base
 	wide-dhcpv6-client ndisc6 tftp-hpa atftp curl bind9-dnsutils
-	kea-dhcp6-server kea-admin tcpdump dnsmasq-base busybox
+	kea-dhcp6-server kea-admin tcpdump dnsmasq-base busybox radvd radvdump
 	ldnsutils dnsperf unbound tayga'
 
 POLICY=/usr/sbin/policy-rc.d
@@ -98,7 +98,7 @@ DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg
 # The clients and servers are run by the tests, in namespaces of their own: on
 # a machine that runs systemd, what a package has just enabled is disabled.
 if [ -d /run/systemd/system ]; then
-	for unit in dhcpcd wide-dhcpv6-client kea-dhcp6-server kea-ctrl-agent; do
+	for unit in radvd dhcpcd wide-dhcpv6-client kea-dhcp6-server kea-ctrl-agent; do
 		case " $install " in *" $unit"*) systemctl --quiet disable "$unit" 2>/dev/null || true ;; esac
 	done
 fi

@@ -40,9 +40,10 @@ func (d *Daemon) openAdapters() error {
 		port{"tcp", snap.HTTPPort, "HTTP"}.explain("/proc", err), d.openDHCP(neighbours), d.openTFTP(dir, neighbours, web), d.openDNS(neighbours),
 	}
 	d.perLink("neighbours", func(l site.Link) (Task, error) { return neighbours.Listen(l) })
+	begun := &ra.Begun{}
 	d.perLink("ra", func(l site.Link) (Task, error) {
 		return ra.New(ra.Config{
-			Snapshot: d.world.Snapshot, Changed: d.world.Changed, Observer: d.watch, Store: d.store, Now: d.now, Final: d.finalRA.Load,
+			Snapshot: d.world.Snapshot, Changed: d.world.Changed, Observer: d.watch, Store: d.store, Begun: begun, Now: d.now, Final: d.finalRA.Load,
 		}, l)
 	})
 	return errors.Join(errs...)

@@ -72,6 +72,8 @@ type linkRun struct {
 	key    linkKey
 	cancel context.CancelFunc
 	done   chan struct{}
+	// again ends the wait after a failure: something changed, so it may work now.
+	again chan struct{}
 }
 
 // String is the name of the tasks.
@@ -131,10 +133,14 @@ func (p *PerLink) follow(ctx context.Context, running map[string]*linkRun) {
 	for name, l := range wanted {
 		old := running[name]
 		if old != nil && old.key == keyOf(l) {
+			select {
+			case old.again <- struct{}{}:
+			default:
+			}
 			continue
 		}
 		runCtx, cancel := context.WithCancel(ctx)
-		r := &linkRun{key: keyOf(l), cancel: cancel, done: make(chan struct{})}
+		r := &linkRun{key: keyOf(l), cancel: cancel, done: make(chan struct{}), again: make(chan struct{}, 1)}
 		running[name] = r
 		go func() {
 			defer close(r.done)
@@ -142,13 +148,14 @@ func (p *PerLink) follow(ctx context.Context, running map[string]*linkRun) {
 			if old != nil {
 				<-old.done
 			}
-			p.supervise(runCtx, l)
+			p.supervise(runCtx, l, r.again)
 		}()
 	}
 }
 
-// supervise runs one link's task again and again until ctx ends.
-func (p *PerLink) supervise(ctx context.Context, l site.Link) {
+// supervise runs one link's task again and again until ctx ends. A link that blinks ends its task and is as it was when anybody
+// looks: the change that this was begins the next try, not the clock.
+func (p *PerLink) supervise(ctx context.Context, l site.Link, again <-chan struct{}) {
 	wait := backoffMin
 	for ctx.Err() == nil {
 		began := p.now()
@@ -173,6 +180,8 @@ func (p *PerLink) supervise(ctx context.Context, l site.Link) {
 		case <-ctx.Done():
 			timer.Stop()
 			return
+		case <-again:
+			timer.Stop()
 		case <-timer.C:
 		}
 		wait = min(2*wait, backoffMax)

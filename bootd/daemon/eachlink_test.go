@@ -210,3 +210,30 @@ func TestRunAllLeavesBehindWhatDoesNotEnd(t *testing.T) {
 		close(release)
 	})
 }
+
+// TestEachLinkTriesAgainAtAChange: the clock is for what nobody tells us.
+func TestEachLinkTriesAgainAtAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		links := &fakeLinks{ch: make(chan struct{}, 1), links: []site.Link{link("eth1", 2)}}
+		j := &diary{}
+		start := func(l site.Link) (Task, error) {
+			return fakeTask{l.Name, func(context.Context) error { j.note("ran"); return errors.New("the link broke") }, nil}, nil
+		}
+		p := EachLink("ra", links, slog.New(slog.DiscardHandler), time.Now, start)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- p.Run(ctx) }()
+		expect(t, j, "ran")
+		time.Sleep(100 * time.Millisecond)
+		links.set(link("eth1", 2)) // down and up again, as fast as that
+		expect(t, j, "ran")
+		time.Sleep(1999 * time.Millisecond)
+		expect(t, j)
+		time.Sleep(2 * time.Millisecond)
+		expect(t, j, "ran")
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -30,6 +30,9 @@ const (
 	typeNeighborSolicitation = 135
 )
 
+// packetBuffer is the receive buffer in octets; a small frame takes about one thousand.
+const packetBuffer = 4 << 20
+
 // openPacket opens a packet socket on one interface that sees what filter lets through, from the IPv6 header on.
 //
 // It is a socket for all protocols, not for IPv6 only: the kernel hands a frame to those before its own IPv6 code sees
@@ -51,6 +54,11 @@ func openPacket(ifindex int, filter []bpf.Instruction) (*os.File, error) {
 	err = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, prog)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("attaching packet filter: %w", err), f.Close())
+	}
+	// A rack that gets its power back speaks at once: the system's 200 kB are full after some 200 small frames. Without
+	// CAP_NET_ADMIN the system's limit holds, which bootd doctor says.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, packetBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, packetBuffer)
 	}
 	sa := &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ALL), Ifindex: ifindex}
 	if err := unix.Bind(fd, sa); err != nil {

@@ -43,6 +43,7 @@ type bench struct {
 	told     []site.Advertised
 	prefixes bool
 	store    Store
+	begun    *Begun
 }
 
 type frame struct {
@@ -88,7 +89,7 @@ func (b *bench) config() Config {
 			return b.snap
 		},
 		Changed:  func(context.Context) <-chan struct{} { return b.changed },
-		Observer: b, Store: b.store,
+		Observer: b, Store: b.store, Begun: b.begun,
 		Rand:   func() *rand.Rand { return rand.New(rand.NewPCG(1, 2)) },
 		Final:  func() bool { return b.final },
 		Listen: func(site.Link) (Conn, error) { return b.conn(), nil },

@@ -16,14 +16,16 @@ import (
 
 const adapter = "ra"
 
-// begin starts to listen, or to advertise at once where the inventory insists.
+// begin starts to listen, or to advertise at once where the inventory insists or we did already before the link blinked.
 func (t *Task) begin() {
 	now := t.cfg.Now()
 	t.started, t.listenUntil, t.next = now, now, now
 	if t.decide().Insist {
 		return
 	}
-	t.listenUntil, t.next = now.Add(listenTime), now.Add(listenTime)
+	if !t.cfg.Begun.has(t.link.Name) {
+		t.listenUntil, t.next = now.Add(listenTime), now.Add(listenTime)
+	}
 	t.asks = []time.Time{now, now.Add(askAgain)}
 }
 
@@ -69,6 +71,7 @@ func (t *Task) advertise() {
 		t.observe(timeline.Observation{Message: "Periodic", Outcome: d.Outcome})
 		return
 	}
+	t.cfg.Begun.set(t.link.Name, true)
 	t.sent++
 	t.next = now.Add(advert.Delay(t.sent, t.rand, d.Limits))
 	t.multicast = now

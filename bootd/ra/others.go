@@ -71,6 +71,7 @@ func (t *Task) heard(p packet) {
 		return
 	}
 	t.next = time.Time{}
+	t.cfg.Begun.set(t.link.Name, false)
 	t.cease()
 	for _, a := range t.pending {
 		t.refuse(a.packet, reason.RouterElsewhere)

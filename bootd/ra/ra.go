@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"sync"
 	"time"
 
 	"bootd.internal/bootd/decide/advert"
@@ -54,6 +55,37 @@ type Store interface {
 	Update(ctx context.Context, fn func(store.View) []store.Op) error
 }
 
+// Begun is a set of links. It is shared by the tasks.
+type Begun struct {
+	mu    sync.Mutex
+	links map[string]bool
+}
+
+func (b *Begun) set(link string, begun bool) {
+	if b == nil {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.links == nil {
+		b.links = map[string]bool{}
+	}
+	if begun {
+		b.links[link] = true
+	} else {
+		delete(b.links, link)
+	}
+}
+
+func (b *Begun) has(link string) bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.links[link]
+}
+
 // Config is what the tasks of all links share.
 type Config struct {
 	Snapshot func() *site.Snapshot
@@ -62,6 +94,9 @@ type Config struct {
 	Observer Observer
 	// Store keeps which prefixes hosts were told of; nil: nobody remembers.
 	Store Store
+	// Begun remembers on which links we advertised already: one that went and came back is not listened to first again. Nil:
+	// nobody does.
+	Begun *Begun
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
 	// Rand gives each task a source of chance of its own; nil: a random one.

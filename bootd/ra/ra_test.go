@@ -150,6 +150,30 @@ func TestSolicitedFlood(t *testing.T) {
 	})
 }
 
+// TestBlink: a link that went and came back is not listened to first again; a router that is heard then is yielded to as ever.
+func TestBlink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, rack)
+		b.begun = &Begun{}
+		b.run()
+		b.pass(2 * time.Second)
+		b.expect("0s "+soliciting, "400ms "+soliciting, "1s "+multicastRA, "1s "+periodic)
+		b.stop(nil)
+		b.run()
+		b.pass(time.Second)
+		b.expect("2s "+soliciting, "2s "+multicastRA, "2s "+periodic, "2.4s "+soliciting)
+		b.hear(foreignMAC, ip(routerLL, advertisement(1800)...))
+		b.stop(nil)
+		b.mu.Lock()
+		b.lines = nil
+		b.mu.Unlock()
+		b.run()
+		b.pass(500 * time.Millisecond)
+		b.expect("3s "+soliciting, "3.4s "+soliciting)
+		b.stop(nil)
+	})
+}
+
 func TestYieldsWhileListening(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, rack)
