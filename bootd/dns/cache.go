@@ -4,8 +4,6 @@ import (
 	"container/list"
 	"sync"
 	"time"
-
-	"bootd.internal/bootd/site"
 )
 
 const (
@@ -64,8 +62,8 @@ type item struct {
 	// fails counts failures in a row; no upstream is asked before retry.
 	fails int
 	retry time.Time
-	// foreign is the snapshot for which the name was found not to be one of ours.
-	foreign *site.Snapshot
+	// foreign is the edition of the inventory by which the name was found not to be one of ours.
+	foreign uint64
 	place   *list.Element
 }
 
@@ -78,8 +76,8 @@ type known struct {
 	waiting bool
 	// refresh: the answer is popular and its life nearly over.
 	refresh bool
-	// foreign is the snapshot for which the name is not local.
-	foreign *site.Snapshot
+	// foreign is the edition by which the name is not local.
+	foreign uint64
 }
 
 func newCache() *cache { return &cache{items: map[string]*item{}, order: list.New()} }
@@ -119,7 +117,7 @@ func (c *cache) get(k []byte, now time.Time, keepStale time.Duration) (known, bo
 }
 
 // put keeps an answer. One that may not be kept still ends the memory of a failure and of what was before it.
-func (c *cache) put(k string, a *answer, snap *site.Snapshot, limit int) {
+func (c *cache) put(k string, a *answer, foreign uint64, limit int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if it, ok := c.items[k]; ok {
@@ -128,16 +126,16 @@ func (c *cache) put(k string, a *answer, snap *site.Snapshot, limit int) {
 	if a.life <= 0 {
 		return
 	}
-	c.add(&item{key: k, answer: a, foreign: snap}, limit)
+	c.add(&item{key: k, answer: a, foreign: foreign}, limit)
 }
 
 // fail remembers that no upstream answered; an answer that has run out stays.
-func (c *cache) fail(k string, snap *site.Snapshot, now time.Time, limit int) {
+func (c *cache) fail(k string, foreign uint64, now time.Time, limit int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	it, ok := c.items[k]
 	if !ok {
-		it = &item{key: k, foreign: snap}
+		it = &item{key: k, foreign: foreign}
 		c.add(it, limit)
 	}
 	it.retry = now.Add(min(firstRetry<<min(it.fails, 10), lastRetry))
@@ -147,22 +145,22 @@ func (c *cache) fail(k string, snap *site.Snapshot, now time.Time, limit int) {
 	it.fails++
 }
 
-// confirm notes that the name is not local in this snapshot either.
-func (c *cache) confirm(k string, snap *site.Snapshot) {
+// confirm notes that the name is not local by this edition either.
+func (c *cache) confirm(k string, foreign uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if it, ok := c.items[k]; ok {
-		it.foreign = snap
+		it.foreign = foreign
 	}
 }
 
-// hit gives an answer that needs nothing but to be given: fresh, not to be fetched anew, and of a name that is not local in this
-// snapshot.
-func (c *cache) hit(k []byte, now time.Time, snap *site.Snapshot) *answer {
+// hit gives an answer that needs nothing but to be given: fresh, not to be fetched anew, and of a name that is not local by this
+// edition.
+func (c *cache) hit(k []byte, now time.Time, edition uint64) *answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	it, ok := c.items[string(k)]
-	if !ok || it.answer == nil || it.foreign != snap {
+	if !ok || it.answer == nil || it.foreign != edition {
 		return nil
 	}
 	age := now.Sub(it.answer.made)

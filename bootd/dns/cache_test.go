@@ -25,22 +25,22 @@ func TestCacheIsBounded(t *testing.T) {
 	const limit = 10 * itemCost
 	c := newCache()
 	for i := range 12 {
-		c.put(fmt.Sprint(i), entry(10), nil, limit)
+		c.put(fmt.Sprint(i), entry(10), 0, limit)
 		c.get([]byte("2"), now, 0)
 	}
 	if diff := cmp.Diff([]string{"2", "11", "10", "9", "8", "7", "6", "5", "4"}, kept(c)); diff != "" {
 		t.Error(diff)
 	}
-	c.put("big", entry(8*itemCost), nil, limit)
+	c.put("big", entry(8*itemCost), 0, limit)
 	if diff := cmp.Diff([]string{"big"}, kept(c)); diff != "" {
 		t.Error(diff)
 	}
-	c.put("too big", entry(20*itemCost), nil, limit)
+	c.put("too big", entry(20*itemCost), 0, limit)
 	if len(kept(c)) != 0 || c.octets != 0 || len(c.items) != 0 {
 		t.Errorf("holds %v, %d octets, %d items", kept(c), c.octets, len(c.items))
 	}
 	for i := range 100 {
-		c.fail(fmt.Sprint(i), nil, now, limit)
+		c.fail(fmt.Sprint(i), 0, now, limit)
 	}
 	if c.octets > limit || len(c.items) != len(kept(c)) {
 		t.Errorf("holds %d failures in %d octets", len(c.items), c.octets)
@@ -61,24 +61,24 @@ func TestCacheOverTime(t *testing.T) {
 		}
 	}
 	look(0, known{}, false)
-	c.fail("k", nil, at(0), 1e6)
+	c.fail("k", 0, at(0), 1e6)
 	look(999*time.Millisecond, known{waiting: true}, true)
 	look(time.Second, known{}, true)
-	c.fail("k", nil, at(time.Second), 1e6)
+	c.fail("k", 0, at(time.Second), 1e6)
 	look(2900*time.Millisecond, known{waiting: true}, true)
 	look(3*time.Second, known{}, true)
-	c.put("k", a, nil, 1e6)
+	c.put("k", a, 0, 1e6)
 	look(3*time.Second, known{answer: a}, true)
 	look(53*time.Second, known{answer: a}, true)
 	look(53*time.Second, known{answer: a}, true)
 	look(53*time.Second, known{answer: a}, true)
 	look(54*time.Second, known{answer: a, refresh: true}, true)
 	look(60*time.Second, known{answer: a, stale: true}, true)
-	c.fail("k", nil, at(60*time.Second), 1e6)
+	c.fail("k", 0, at(60*time.Second), 1e6)
 	look(89*time.Second, known{answer: a, stale: true, waiting: true}, true)
 	look(90*time.Second, known{answer: a, stale: true}, true)
 	look(61*time.Minute, known{}, true) // a failure is all that is left
-	c.put("k", &answer{made: at(0)}, nil, 1e6)
+	c.put("k", &answer{made: at(0)}, 0, 1e6)
 	look(61*time.Minute, known{}, false)
 	if c.octets != 0 || len(c.items) != 0 {
 		t.Errorf("holds %d octets, %d items", c.octets, len(c.items))

@@ -70,6 +70,7 @@ type Server struct {
 	forwarder *forwarder
 	upstreams *upstreams
 	conns     conns
+	editions  editions
 	hangUp    context.CancelFunc
 }
 

@@ -23,10 +23,14 @@ func TestForwardAndCache(t *testing.T) {
 	q.SetEdns0(4096, false)
 	q.IsEdns0().Option = append(q.IsEdns0().Option, &dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0011223344556677"})
 	want := func(web int) *dns.Msg {
-		return reply(t, q, 0, func(m *dns.Msg) { m.RecursionAvailable = true; m.SetEdns0(1232, false) },
+		return reply(t, q, 0, func(m *dns.Msg) {
+			m.RecursionAvailable = true
+			m.SetEdns0(1232, false)
+			m.IsEdns0().Option = []dns.EDNS0{&dns.EDNS0_COOKIE{Code: dns.EDNS0COOKIE, Cookie: "0011223344556677"}}
+		},
 			fmt.Sprintf("WWW.example.org. %d IN CNAME web.example.org.", web+200), fmt.Sprintf("web.example.org. %d IN AAAA 2001:db8:9::1", web))
 	}
-	same(t, r.ask(q), want(100))
+	same(t, uncookied(t, r.ask(q)), want(100))
 	observed(t, r.seen, "AAAA", why(reason.Forwarded))
 	asked := <-u.arrived
 	if c := asked.IsEdns0().Option; len(c) != 1 || c[0].Option() != dns.EDNS0COOKIE || strings.HasPrefix(c[0].String(), "0011223344556677") {
@@ -42,7 +46,7 @@ func TestForwardAndCache(t *testing.T) {
 	}
 
 	r.clock.advance(40 * time.Second)
-	same(t, r.ask(q), want(60))
+	same(t, uncookied(t, r.ask(q)), want(60))
 	observed(t, r.seen, "AAAA", why(reason.Cached))
 
 	// Another case of the same name is the same; AD is for those who ask for it.
@@ -53,14 +57,26 @@ func TestForwardAndCache(t *testing.T) {
 	observed(t, r.seen, "AAAA", why(reason.Cached))
 
 	r.clock.advance(61 * time.Second)
-	same(t, r.ask(q), want(100))
+	same(t, uncookied(t, r.ask(q)), want(100))
 	observed(t, r.seen, "AAAA", why(reason.Forwarded))
 	if n := u.count(); n != 2 {
 		t.Errorf("the upstream was asked %d times", n)
 	}
 	q.RecursionDesired = false
+	q.IsEdns0().Option = nil
 	same(t, r.ask(q), reply(t, q, dns.RcodeRefused, func(m *dns.Msg) { m.RecursionAvailable = true; m.SetEdns0(1232, false) }))
 	observed(t, r.seen, "AAAA", why(reason.Refused))
+}
+
+// uncookied takes our cookie out, which is another one each second, once its form is checked (RFC 9018 section 4).
+func uncookied(t testing.TB, m *dns.Msg) *dns.Msg {
+	t.Helper()
+	if c := m.IsEdns0().Option[0].(*dns.EDNS0_COOKIE); len(c.Cookie) != 48 || !strings.HasPrefix(c.Cookie[16:], "01000000") {
+		t.Errorf("the cookies are %s", c.Cookie)
+	} else {
+		c.Cookie = c.Cookie[:16]
+	}
+	return m
 }
 
 // TestBitsReachUpstream: DO and CD change the answer, so they are asked for and kept apart.
@@ -129,7 +145,12 @@ func TestJunkFirst(t *testing.T) {
 		badLength := append([]byte(nil), answer...)
 		badLength[headerLen+2*len("\x03www\x07example\x03org\x00")+4+8] = 0xff                    // RDLENGTH
 		bare := append([]byte(nil), answer[:headerLen+len("\x03www\x07example\x03org\x00")+4]...) // counts records that it lacks
-		return [][]byte{{}, {0}, wrongID, echo, packed(t, other), cut, badLength, bare, answer}
+		loop := append([]byte(nil), answer...)                                                    // an owner that points at itself (RFC 9267 section 2)
+		at := headerLen + len("\x03www\x07example\x03org\x00") + 4
+		loop[at], loop[at+1] = 0xc0, byte(at)
+		ahead := append([]byte(nil), answer...) // and one that points ahead
+		ahead[at], ahead[at+1] = 0xc0, byte(at+12)
+		return [][]byte{{}, {0}, loop, ahead, wrongID, echo, packed(t, other), cut, badLength, bare, answer}
 	})
 	r := start(t, u.addr)
 	q := question("www.example.org.", dns.TypeAAAA)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"bootd.internal/bootd/reason"
@@ -31,11 +32,33 @@ type tally struct {
 
 // moment is what is the same for all questions that were read together.
 type moment struct {
-	snap *site.Snapshot
-	now  time.Time
+	snap    *site.Snapshot
+	edition uint64
+	now     time.Time
 }
 
-func (s *Server) moment() moment { return moment{s.cfg.Snapshot(), s.cfg.Now()} }
+func (s *Server) moment() moment {
+	snap := s.cfg.Snapshot()
+	return moment{snap, s.editions.of(snap), s.cfg.Now()}
+}
+
+// editions number snapshots: what is kept in the cache remembers a number, since a pointer would keep a snapshot alive for as
+// long.
+type editions struct {
+	mu   sync.Mutex
+	last *site.Snapshot
+	n    uint64
+}
+
+func (e *editions) of(snap *site.Snapshot) uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.last != snap || e.n == 0 {
+		e.last = snap
+		e.n++
+	}
+	return e.n
+}
 
 // plain is what quick reads of a question.
 type plain struct {
@@ -67,7 +90,9 @@ func readPlain(p []byte) (q plain, ok bool) {
 	if off+4 > len(p) || binary.BigEndian.Uint16(p[off+2:]) != dns.ClassINET {
 		return q, false
 	}
-	q.typ = binary.BigEndian.Uint16(p[off:])
+	if q.typ = binary.BigEndian.Uint16(p[off:]); q.typ == dns.TypePTR {
+		return q, false // whose address it is changes with the leases, too
+	}
 	q.question = p[headerLen : off+4]
 	off += 4
 	if p[11] == 0 {
@@ -92,7 +117,7 @@ func (w *quick) hit(m moment, p []byte, at site.Arrival, net *site.Network, tcp 
 		id = net.DNS64.ID
 	}
 	w.key = appendKey(w.key[:0], q.question, q.do, q.flags&bitCD != 0, id)
-	a := w.cache.hit(w.key, m.now, m.snap)
+	a := w.cache.hit(w.key, m.now, m.edition)
 	if a == nil {
 		return nil, false
 	}

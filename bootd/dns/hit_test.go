@@ -41,7 +41,7 @@ func cached(t testing.TB, now func() time.Time) (*Server, *site.Snapshot) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.cache.put(q.key(), a, snap, snap.DNS.Cache)
+			s.cache.put(q.key(), a, s.editions.of(snap), snap.DNS.Cache)
 		}
 	}
 	return s, snap
@@ -118,7 +118,7 @@ func TestHitIsHandle(t *testing.T) {
 		t.Error("a stranger is answered")
 	}
 	other := *snap
-	if _, ok := w.hit(moment{&other, c.Now()}, short[0], at, nil, false, nil); ok {
+	if _, ok := w.hit(moment{&other, s.editions.of(&other), c.Now()}, short[0], at, nil, false, nil); ok {
 		t.Error("answered although the inventory is another one: the name may be ours by now")
 	}
 	c.advance(101 * time.Second)

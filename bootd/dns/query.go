@@ -69,11 +69,16 @@ type query struct {
 	version uint8
 	do      bool
 	size    uint16
+	// cookie is the client's to us, if it sent one.
+	cookie    [8]byte
+	hasCookie bool
+	// echo are the options of the answer: both cookies.
+	echo []byte
 	// dns64 makes the answer where there is none in IPv6; alias is whose answer it is instead, after a CNAME.
 	dns64 *site.DNS64
 	alias string
-	// foreign is the snapshot by which the name is not one of ours.
-	foreign *site.Snapshot
+	// foreign is the edition of the inventory by which the name is not one of ours.
+	foreign uint64
 }
 
 // key is what the cache and the forwarder know the question by.
@@ -137,7 +142,7 @@ func (q *query) additional(p []byte, off int) bool {
 			return false
 		}
 		if binary.BigEndian.Uint16(p[at:]) == typeOPT {
-			if q.edns || p[off] != 0 || !optionsFit(p[at+10:end]) { // twice, or not at the root (RFC 6891 section 6.1.1)
+			if q.edns || p[off] != 0 || !q.options(p[at+10:end]) { // twice, or not at the root (RFC 6891 section 6.1.1)
 				return false
 			}
 			q.edns = true
@@ -150,16 +155,24 @@ func (q *query) additional(p []byte, off int) bool {
 	return off == len(p)
 }
 
-func optionsFit(p []byte) bool {
+// options reads the one that is of interest, a cookie (RFC 7873 section 5.2.1: 8 octets of the client, and 8 to 32 of ours or
+// none).
+func (q *query) options(p []byte) bool {
 	for len(p) > 0 {
 		if len(p) < 4 {
 			return false
 		}
-		n := 4 + int(binary.BigEndian.Uint16(p[2:]))
-		if n > len(p) {
+		n := int(binary.BigEndian.Uint16(p[2:]))
+		if 4+n > len(p) {
 			return false
 		}
-		p = p[n:]
+		if binary.BigEndian.Uint16(p) == optionCookie && !q.hasCookie {
+			if n != 8 && (n < 16 || n > 40) {
+				return false
+			}
+			q.cookie, q.hasCookie = [8]byte(p[4:12]), true
+		}
+		p = p[4+n:]
 	}
 	return true
 }

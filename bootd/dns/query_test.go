@@ -67,6 +67,14 @@ func TestBadQueries(t *testing.T) {
 			"AAAA", reason.Malformed,
 		},
 		{
+			"a cookie of 7 octets", withOPT + asked + opt[:9] + "\x00\x0b\x00\x0a\x00\x071234567", formErr + emptyRest + asked,
+			"AAAA", reason.Malformed,
+		},
+		{
+			"a cookie of 12 octets", withOPT + asked + opt[:9] + "\x00\x10\x00\x0a\x00\x0c123456789012", formErr + emptyRest + asked,
+			"AAAA", reason.Malformed,
+		},
+		{
 			"an answer in the query", "\x12\x34\x01\x00\x00\x01\x00\x01\x00\x00\x00\x00" + asked, formErr + emptyRest + asked,
 			"AAAA", reason.Malformed,
 		},

@@ -90,7 +90,7 @@ func skipName(p []byte, off int) int {
 // reply writes the answer for one client: its identifier, the case of its question, what is left of the TTLs, an OPT record
 // of ours if it sent one. What does not fit is left out whole and marked TC: no client makes use of half an answer.
 func (a *answer) reply(q *query, now time.Time, limit int, recursion bool) []byte {
-	out := make([]byte, len(a.wire), len(a.wire)+11)
+	out := make([]byte, len(a.wire), len(a.wire)+11+len(q.echo))
 	copy(out, a.wire)
 	flags := uint16(bitQR) | uint16(a.code&15)
 	for bit, set := range map[uint16]bool{
@@ -103,7 +103,7 @@ func (a *answer) reply(q *query, now time.Time, limit int, recursion bool) []byt
 	}
 	opt := 0
 	if q.edns {
-		opt = 11
+		opt = 11 + len(q.echo)
 	}
 	if len(out)+opt > limit {
 		out = out[:headerLen+len(q.question)]
@@ -117,6 +117,8 @@ func (a *answer) reply(q *query, now time.Time, limit int, recursion bool) []byt
 	copy(out[headerLen:], q.question)
 	if q.edns {
 		out = appendOPT(out, 0, a.code, q.do)
+		binary.BigEndian.PutUint16(out[len(out)-2:], uint16(len(q.echo)))
+		out = append(out, q.echo...)
 	}
 	return out
 }

@@ -97,7 +97,7 @@ func (s *Server) resolve(ctx context.Context, c client, q *query, snap *site.Sna
 		s.answer(c, q, blank(q, codeRefused), reasonOnly(reason.Refused), nil)
 		return false
 	}
-	q.dns64, q.foreign = usable64(q, c.dns64()), snap
+	q.dns64, q.foreign = usable64(q, c.dns64()), s.editions.of(snap)
 	if d.Alias != "" {
 		q.alias, q.dns64 = d.Alias, nil
 	}
@@ -120,8 +120,8 @@ func (s *Server) fetch(ctx context.Context, c client, q *query, snap *site.Snaps
 		if found.refresh {
 			s.forwarder.refresh(ctx, k, q)
 		}
-		if found.foreign != snap && q.alias == "" {
-			s.cache.confirm(k, snap)
+		if found.foreign != q.foreign && q.alias == "" {
+			s.cache.confirm(k, q.foreign)
 		}
 		s.answer(c, q, found.answer, reasonOnly(reason.Cached), nil)
 		return false
@@ -249,6 +249,7 @@ func own(snap *site.Snapshot, a netip.Addr) bool {
 }
 
 func (s *Server) answer(c client, q *query, a *answer, o reason.Outcome, err error) {
+	q.echo = s.cookies(q, c.at.Source, s.cfg.Now())
 	recursion := len(s.cfg.Snapshot().DNS.Upstreams) > 0
 	c.send(a.reply(q, s.cfg.Now(), q.limit(c.tcp), recursion))
 	s.observe(c, q, o, err)
