@@ -83,13 +83,9 @@ func New(cfg Config) (*Server, error) {
 	if !cfg.Listen.IsValid() {
 		cfg.Listen = netip.AddrPortFrom(netip.IPv6Unspecified(), Port)
 	}
-	tcp, err := net.ListenTCP("tcp6", net.TCPAddrFromAddrPort(cfg.Listen))
+	udp, tcp, err := listen(cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listening for DNS: opening TCP socket: %w", err)
-	}
-	udp, err := ingress.Listen(netip.AddrPortFrom(cfg.Listen.Addr(), tcp.Addr().(*net.TCPAddr).AddrPort().Port()))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("listening for DNS: %w", err), tcp.Close())
+		return nil, err
 	}
 	s := &Server{
 		cfg: cfg, udp: udp, tcp: tcp, ready: make(chan struct{}),
@@ -102,6 +98,24 @@ func New(cfg Config) (*Server, error) {
 	s.upstreams.changed = s.health
 	s.forwarder.ask = s.ask
 	return s, nil
+}
+
+// listen binds both sockets to one port. Where any will do, one that is free for TCP may be taken for UDP: then another is tried.
+func listen(at netip.AddrPort) (*ingress.Conn, *net.TCPListener, error) {
+	for tries := 1; ; tries++ {
+		tcp, err := net.ListenTCP("tcp6", net.TCPAddrFromAddrPort(at))
+		if err != nil {
+			return nil, nil, fmt.Errorf("listening for DNS: opening TCP socket: %w", err)
+		}
+		udp, err := ingress.Listen(netip.AddrPortFrom(at.Addr(), tcp.Addr().(*net.TCPAddr).AddrPort().Port()))
+		if err == nil {
+			return udp, tcp, nil
+		}
+		err = errors.Join(fmt.Errorf("listening for DNS: %w", err), tcp.Close())
+		if at.Port() != 0 || tries == 20 {
+			return nil, nil, err
+		}
+	}
 }
 
 // String names the task.

@@ -127,6 +127,34 @@ func TestHitIsHandle(t *testing.T) {
 	}
 }
 
+// TestHitOverTCP: kept answers by a connection, one after another, with and without EDNS.
+func TestHitOverTCP(t *testing.T) {
+	u := startUpstream(t, replying(t, 0, []string{web}))
+	r := start(t, u.addr)
+	c := r.dial("tcp6")
+	for i := range 6 {
+		q := question("WWW.example.org.", dns.TypeAAAA)
+		q.Id = uint16(i)
+		if i%2 > 0 {
+			q.SetEdns0(1232, false)
+		}
+		writeTCP(t, c, packed(t, q))
+		got := readTCP(t, c)
+		same(t, got, reply(t, q, 0, func(m *dns.Msg) {
+			m.RecursionAvailable = true
+			if i%2 > 0 {
+				m.SetEdns0(1232, false)
+			}
+		}, "WWW.example.org. 300 IN AAAA 2001:db8:9::1"))
+		if got.Id != q.Id {
+			t.Errorf("identifier %d, want %d", got.Id, q.Id)
+		}
+	}
+	if n := u.count(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
 // FuzzHit: no panic, and nothing that the long way would not say.
 func FuzzHit(f *testing.F) {
 	s, _ := cached(f, sitetest.Now)

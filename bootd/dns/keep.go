@@ -20,7 +20,7 @@ func (u *upstreams) keep(p []byte) (*answer, error) {
 	if err := m.Unpack(p); err != nil {
 		return nil, fmt.Errorf("parsing answer: %w", err)
 	}
-	if !wellFormed(p) || m.Truncated || len(m.Question) > 1 || len(m.Question) == 0 && dnsCode(p) != codeFormErr {
+	if _, err := findTTLs(p); err != nil || m.Truncated || len(m.Question) > 1 || len(m.Question) == 0 && dnsCode(p) != codeFormErr {
 		return nil, fmt.Errorf("parsing answer: %w", errMismatch)
 	}
 	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {

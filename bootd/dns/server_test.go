@@ -230,19 +230,31 @@ func (u *resolver) count() int {
 	return len(u.got)
 }
 
+// bothPorts listens on a port that is free for UDP and TCP.
+func bothPorts(t testing.TB) (net.PacketConn, net.Listener) {
+	t.Helper()
+	var err error
+	for range 20 {
+		var l net.Listener
+		if l, err = net.Listen("tcp6", "[::1]:0"); err != nil {
+			break
+		}
+		var pc net.PacketConn
+		if pc, err = net.ListenPacket("udp6", l.Addr().String()); err == nil {
+			return pc, l
+		}
+		_ = l.Close()
+	}
+	t.Fatal(err)
+	return nil, nil
+}
+
 func overUDP(a netip.AddrPort) site.Upstream { return site.Upstream{Transport: "udp", Addr: a} }
 
 func startUpstream(t testing.TB, answer func(q *dns.Msg, tcp bool) [][]byte) *resolver {
 	t.Helper()
-	l, err := net.Listen("tcp6", "[::1]:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	pc, l := bothPorts(t)
 	u := &resolver{addr: overUDP(l.Addr().(*net.TCPAddr).AddrPort()), arrived: make(chan *dns.Msg, 4096)}
-	pc, err := net.ListenPacket("udp6", u.addr.Addr.String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	note := func(p []byte) *dns.Msg {
 		q := new(dns.Msg)
 		if err := q.Unpack(p); err != nil {

@@ -10,7 +10,7 @@ const (
 	// maxIdle sockets of an upstream wait for their next question, each for portLife at most after it was opened and for
 	// portUses questions: so long nobody can find out which ports are open, and a port for each question alone would cost more
 	// than all the rest of its work (RFC 5452 section 9.2 wants ports that cannot be guessed, not ports that are new).
-	maxIdle  = 64
+	maxIdle  = 256
 	portLife = 5 * time.Second
 	portUses = 16
 )
