@@ -6,12 +6,14 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"bootd.internal/bootd/timeline"
+	"bootd.internal/lab"
 	"bootd.internal/lab/labtest"
 )
 
@@ -97,6 +99,60 @@ request dhcp6.name-servers, dhcp6.domain-search, dhcp6.sntp-servers, dhcp6.fqdn,
 		t.Errorf("%d checksums of 4 are good:\n%s", got, dump)
 	}
 }
+
+// TestOptionsReachClients: clients of other authors take the options that they ask for out of the answers.
+func TestOptionsReachClients(t *testing.T) {
+	for name, c := range map[string]struct {
+		conf string
+		want []string
+	}{
+		"dhcp6c": {
+			"interface eth0 { send ia-na 0; request domain-name-servers, domain-name, ntp-servers, sip-server-address, sip-server-domain-name, nis-domain-name; script \"DIR/script\"; };\nid-assoc na 0 { };\n",
+			[]string{
+				"new_domain_name=rack.example.net.", "new_domain_name_servers=2001:db8:1::1", "new_ntp_servers=2001:db8::123",
+				"new_sip_servers=2001:db8::5060", "new_sip_name=sip.example.net.", "new_nis_name=nis.example.net.",
+			},
+		},
+		"dhcpcd": {
+			"duid ll\nipv6only\nscript DIR/script\noption dhcp6_name_servers, dhcp6_domain_search, dhcp6_sntp_servers, dhcp6_sip_servers_addresses, dhcp6_posix_timezone, dhcp6_tzdb_timezone\n",
+			[]string{
+				"new_dhcp6_name_servers=2001:db8:1::1", "new_dhcp6_domain_search=rack.example.net", "new_dhcp6_sntp_servers=2001:db8::123",
+				"new_dhcp6_sip_servers_addresses=2001:db8::5060", "new_dhcp6_posix_timezone=CET-1CEST,M3.5.0,M10.5.0/3", "new_dhcp6_tzdb_timezone=Europe/Amsterdam",
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := labtest.NewRack(t, labtest.RackConfig{Inventory: toldInventory})
+			i := slices.IndexFunc(clients(), func(c client) bool { return c.name == name })
+			program := clients()[i]
+			program.files = map[string]string{"conf": strings.ReplaceAll(c.conf, "DIR", r.Path(name)), "script": applyScript}
+			n := r.Client(t, name, listedMAC)
+			linkLocal(t, n)
+			program.start(t, r, n)
+			file := r.Path(name + "/script.env")
+			var env []byte
+			err := lab.WaitFor(labtest.Context(t, patience), name+" has told its script of the options", func() bool {
+				env, _ = os.ReadFile(file)                               // it comes with the first run of the script
+				env = bytes.ReplaceAll(env, []byte(" \n"), []byte("\n")) // wide-dhcpv6 writes lists with a blank behind
+				return !slices.ContainsFunc(c.want, func(want string) bool { return !strings.Contains(string(env), want+"\n") })
+			})
+			if err != nil {
+				t.Fatalf("%v: %q\n%s", err, c.want, env)
+			}
+		})
+	}
+}
+
+const toldInventory = `
+defaults: {domain: rack.example.net, ntp: ["2001:db8::123"], timezone: Europe/Amsterdam}
+networks:
+  rack1:
+    interface: eth1
+    prefix: "2001:db8:1::/64"
+    options: {sip-server-addr: "2001:db8::5060", sip-server-dns: sip.example.net, nis-domain-name: nis.example.net, new-posix-timezone: "CET-1CEST,M3.5.0,M10.5.0/3"}
+hosts:
+  r1n01: {mac: 52:54:00:aa:01:01, address: "::101"}
+`
 
 // steady replaces what differs from run to run.
 func steady(text string) string {
