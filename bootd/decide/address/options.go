@@ -84,9 +84,14 @@ func (x *exchange) configured(r *Reply) {
 	if o, ok := site.Find(narrow, wide, optDNSServers); ok && (o.Always || slices.Contains(x.req.ORO, optDNSServers)) {
 		add(o) // as important as the resolvers that it replaces
 	}
-	for _, o := range site.Told(narrow, wide) {
-		if o.Always {
-			add(o)
+	for _, all := range [2][]site.Option{narrow, wide} { // not site.Told: this is done for each packet
+		for _, o := range all {
+			if !o.Always {
+				continue
+			}
+			if wins, ok := site.Find(narrow, wide, o.Code); ok && wins.Always {
+				add(wins)
+			}
 		}
 	}
 	for _, code := range x.req.ORO {
