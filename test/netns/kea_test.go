@@ -266,7 +266,7 @@ func newAsker(t *testing.T, r *labtest.Rack, n *lab.Node) *asker {
 	case <-ctx.Done():
 		t.Fatal("the trace did not begin")
 	}
-	hello := a.exchange(besides{kind: 11, options: [][]byte{oro(23)}}, nil)
+	hello := a.hello()
 	for b := hello.Reply[4:]; len(b) >= 4; {
 		size := int(binary.BigEndian.Uint16(b[2:]))
 		if binary.BigEndian.Uint16(b) == 2 {
@@ -275,6 +275,25 @@ func newAsker(t *testing.T, r *labtest.Rack, n *lab.Node) *asker {
 		b = b[4+size:]
 	}
 	return a
+}
+
+// hello asks until bootd hears it: it may join the link's group a moment after it is ready.
+func (a *asker) hello() trace.Exchange {
+	a.t.Helper()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for deadline := time.After(patience); ; {
+		a.send(besides{kind: 11, options: [][]byte{oro(23)}}, nil)
+		select {
+		case x := <-a.traced:
+			if len(x.Reply) > 0 {
+				return x
+			}
+		case <-again.C:
+		case <-deadline:
+			a.t.Fatalf("bootd did not answer within %s", patience)
+		}
+	}
 }
 
 // send gives the message with a transaction id of its own, which it returns.
