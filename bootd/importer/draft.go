@@ -234,7 +234,7 @@ func (d *draft) result() (*Result, error) {
 			return &Result{[]byte(p.String()), d.sorted()}, nil
 		}
 		if len(d.networks.kids) == 0 {
-			break
+			return &Result{Notes: d.sorted()}, errNothing
 		}
 		gone := map[*node]bool{}
 		for _, f := range faults {
@@ -248,8 +248,10 @@ func (d *draft) result() (*Result, error) {
 		}
 		d.without(gone)
 	}
-	return &Result{Notes: d.sorted()}, errNothing
+	return &Result{Notes: d.sorted()}, errTooMany
 }
+
+var errTooMany = errors.New("more lines than could be listed do not fit: mend the first of them, and import again")
 
 var errNothing = errors.New("nothing is left that bootd could serve: no network with an interface and a prefix came out of it")
 

@@ -76,12 +76,11 @@ const maxNotes = 1000
 // notes gathers.
 type notes struct {
 	list []Note
-	full bool
 }
 
 func (n *notes) add(k Kind, at Place, format string, args ...any) {
 	if len(n.list) == maxNotes {
-		if n.full = true; k == Lost { // the last word: that something is lost must not be
+		if k == Lost { // that something is lost must not be lost itself
 			n.list[maxNotes-1] = Note{at, Lost, fmt.Sprintf("more notes than %d: the rest is not shown", maxNotes)}
 		}
 		return
@@ -113,5 +112,6 @@ func (n *notes) sorted() []Note {
 	slices.SortStableFunc(n.list, func(a, b Note) int {
 		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line))
 	})
-	return slices.Compact(n.list)
+	n.list = slices.Compact(n.list)
+	return n.list
 }

@@ -240,7 +240,12 @@ func (d *draft) optionKey(to *node, def optionDef, values []string, always bool,
 		}
 		line.value = duration(n)
 	case named && def.kind == "uint8":
-		line.value = oneLine(values[0])
+		n, err := strconv.ParseUint(values[0], 0, 8)
+		if err != nil {
+			d.lost(at, "option %s: %q is not a number from 0 to 255", optionName(def), values[0])
+			return
+		}
+		line.value = strconv.FormatUint(n, 10)
 	case named && def.kind != "binary":
 		line.value = flow(quoted(values))
 	default:
