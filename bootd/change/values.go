@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"bootd.internal/bootd/inventory"
 	"bootd.internal/bootd/site"
 )
 
@@ -46,7 +47,9 @@ func host(w written, h *site.Host) values {
 	}
 	for _, n := range h.NICs {
 		at := "nics." + n.Name + "."
-		v.add(at+"mac", n.MAC.String())
+		if n.MAC.Valid() {
+			v.add(at+"mac", n.MAC.String())
+		}
 		if n.Network != nil {
 			v.add(at+"network", n.Network.Name)
 		}
@@ -55,7 +58,14 @@ func host(w written, h *site.Host) values {
 	if h.UUID.Identifies() {
 		v.add("uuid", h.UUID.String())
 	}
+	duids := make([]string, len(h.DUIDs))
+	for i, d := range h.DUIDs {
+		duids[i] = d.String()
+	}
+	v.add("duid", strings.Join(duids, " "))
 	v.add("serial", h.Serial)
+	v.add("preferred", brief(h.Preferred))
+	v.add("valid", brief(h.Valid))
 	v.add("loader", h.Loader)
 	if h.HasDisk {
 		v.add("disk", h.Disk.String())
@@ -139,6 +149,11 @@ func network(n *site.Network) values {
 	v.add("unknown", n.Unknown)
 	v.add("preferred", brief(n.Preferred))
 	v.add("valid", brief(n.Valid))
+	v.add("t1", brief(n.T1))
+	v.add("t2", brief(n.T2))
+	for _, o := range n.Pools {
+		v.add("pool."+o.Prefix.String(), o.String())
+	}
 	v.add("information_refresh", brief(n.InformationRefresh))
 	v.options(site.Told(nil, n.Options))
 	v.add("router", map[bool]string{true: "self", false: "other"}[n.RouterSelf])
@@ -186,8 +201,11 @@ func list[T fmt.Stringer](all []T) string {
 }
 
 func brief(d time.Duration) string {
-	if d == 0 {
+	switch d {
+	case 0:
 		return ""
+	case inventory.Infinite:
+		return "infinite"
 	}
 	text := strings.TrimSuffix(d.String(), "m0s")
 	if text != d.String() {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"bootd.internal/bootd/inventory"
 	"bootd.internal/bootd/site"
@@ -61,6 +62,16 @@ func valueOf(h *site.Host, key string) (string, bool) {
 		return strconv.FormatBool(h.Protected), true
 	case "uuid":
 		return h.UUID.String(), h.UUID.Identifies()
+	case "duid":
+		all := make([]string, len(h.DUIDs))
+		for i, d := range h.DUIDs {
+			all[i] = d.String()
+		}
+		return strings.Join(all, ", "), true
+	case "preferred":
+		return lasting(h.Preferred), true
+	case "valid":
+		return lasting(h.Valid), true
 	}
 	text, ok := map[string]string{
 		"domain": h.Domain, "locale": h.Locale, "language": h.Language, "country": h.Country, "keyboard": h.Keyboard,
@@ -68,6 +79,13 @@ func valueOf(h *site.Host, key string) (string, bool) {
 		"loader": h.Loader, "serial": h.Serial,
 	}[key]
 	return text, ok
+}
+
+func lasting(d time.Duration) string {
+	if d == inventory.Infinite {
+		return "infinite"
+	}
+	return d.String()
 }
 
 func linePlace(file string, at inventory.Pos) string {

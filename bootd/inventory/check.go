@@ -178,20 +178,72 @@ func (c *checker) lifetimes() {
 	for i := range c.inv.Networks {
 		check(c.inv.Networks[i].Settings, wide)
 	}
+	c.renewals()
+	for i := range c.inv.Hosts {
+		h := &c.inv.Hosts[i]
+		layers := []Settings{h.Settings}
+		n, homed := c.networks[h.Network.V]
+		if !homed && len(c.inv.Networks) == 1 {
+			n, homed = &c.inv.Networks[0], true
+		}
+		outer := wide
+		if homed {
+			outer.Preferred, outer.Valid = n.Preferred.Or(wide.Preferred), n.Valid.Or(wide.Valid)
+			outer.Profile = n.Profile
+		}
+		if f, ok := c.profiles[h.Profile.Or(outer.Profile).Or(c.inv.Defaults.Profile).V]; ok {
+			layers = append(layers, f.Settings)
+		}
+		both := Settings{}
+		for _, l := range layers {
+			both.Preferred, both.Valid = both.Preferred.Or(l.Preferred), both.Valid.Or(l.Valid)
+		}
+		check(both, outer)
+	}
+}
+
+// renewals finds times of renewal that come too late (RFC 8415 section 21.4).
+func (c *checker) renewals() {
+	check := func(s, wide Settings) {
+		t1, t2, preferred := s.T1.Or(wide.T1), s.T2.Or(wide.T2), s.Preferred.Or(wide.Preferred).Or(Builtin().Preferred)
+		switch {
+		case t1.Set() && t2.Set() && t1.V > t2.V:
+			c.badAt(s.T1.Or(s.T2).Or(t1).Pos, "t1 %s (%s) is later than t2 %s (%s)", brief(t1.V), t1.From, brief(t2.V), t2.From)
+		case t2.Set() && t2.V > preferred.V:
+			c.badAt(t2.Pos, "t2 %s (%s) is later than the end of preferred %s (%s)", brief(t2.V), t2.From, brief(preferred.V), preferred.From)
+		case t1.Set() && t1.V > preferred.V:
+			c.badAt(t1.Pos, "t1 %s (%s) is later than the end of preferred %s (%s)", brief(t1.V), t1.From, brief(preferred.V), preferred.From)
+		}
+	}
+	check(c.inv.Defaults, Settings{})
+	for i := range c.inv.Networks {
+		check(c.inv.Networks[i].Settings, c.inv.Defaults)
+	}
 }
 
 // machines finds cards and machines that are listed twice.
 func (c *checker) machines() {
 	macs := map[ident.MAC]Value[ident.MAC]{}
 	uuids := map[ident.UUID]Value[ident.UUID]{}
+	duids := map[ident.DUID]Value[ident.DUID]{}
 	for i := range c.inv.Hosts {
 		h := &c.inv.Hosts[i]
 		for _, n := range h.NICs {
+			if !n.MAC.Set() {
+				continue
+			}
 			if first, dup := macs[n.MAC.V]; dup {
 				c.badAt(n.MAC.Pos, "%s is already the MAC of %s (line %d)", n.MAC.V, c.owner(first.Pos, ".mac"), first.Pos.Line)
 				continue
 			}
 			macs[n.MAC.V] = n.MAC
+		}
+		for _, d := range h.DUIDs {
+			if first, dup := duids[d.V]; dup {
+				c.badAt(d.Pos, "%s is already the DUID of %s (line %d)", shorten(d.V.String()), c.owner(first.Pos, ".duid"), first.Pos.Line)
+				continue
+			}
+			duids[d.V] = d
 		}
 		if !h.UUID.Set() {
 			continue

@@ -24,6 +24,7 @@ var hostFields = withSettings([]field[hostEntry]{
 	{name: "address", set: func(p *parser, h *hostEntry, v value) { h.one.Addresses, _ = addresses(p, v) }},
 	{name: "network", set: put(func(h *hostEntry) *Value[string] { return &h.Network }, (*parser).text)},
 	{name: "uuid", set: put(func(h *hostEntry) *Value[ident.UUID] { return &h.UUID }, (*parser).uuid)},
+	{name: "duid", set: func(p *parser, h *hostEntry, v value) { h.DUIDs, _ = someOf(placed((*parser).duid))(p, v) }},
 	{name: "serial", set: put(func(h *hostEntry) *Value[string] { return &h.Serial }, (*parser).text)},
 	{name: "dns", set: func(p *parser, h *hostEntry, v value) { walk(p, v, hostDNSFields, &h.DNS) }},
 	{name: "nics", set: func(p *parser, h *hostEntry, v value) { h.nics = v; p.nics(&h.Host, v) }},
@@ -51,14 +52,15 @@ func (p *parser) host(key *yaml.Node, v value) {
 	default:
 		walk(p, v, hostFields, &h)
 	}
+	named := h.UUID.Set() || len(h.DUIDs) > 0
 	one := h.one.MAC.Set() || len(h.one.Addresses) > 0
 	switch {
 	case one && h.nics.node != nil:
 		p.bad(h.nics, "mac and address stand beside nics: move them into a card below nics")
-	case len(p.faults) == before && !h.one.MAC.Set() && len(h.NICs) == 0:
+	case len(p.faults) == before && !h.one.MAC.Set() && len(h.NICs) == 0 && !named:
 		p.fault(h.Pos, v.path, "has no mac")
 	}
-	if h.one.MAC.Set() {
+	if h.one.MAC.Set() || named && h.nics.node == nil {
 		h.NICs = append(h.NICs, h.one)
 	}
 	p.inv.Hosts = append(p.inv.Hosts, h.Host)

@@ -100,8 +100,10 @@ type Settings struct {
 	// DNS64 is what names without AAAA are given; default: the first ra.pref64 of the network.
 	DNS64 Value[DNS64]
 	NTP   Value[[]string]
-	// Lifetimes of leases and advertised prefixes, default 12h and 24h.
+	// Lifetimes of leases, default 12h and 24h; those of defaults and networks are of advertised prefixes, too.
 	Preferred, Valid Value[time.Duration]
+	// T1 and T2 are when a client renews and rebinds; default: half and four fifths of the preferred lifetime.
+	T1, T2 Value[time.Duration]
 	// InformationRefresh is after how long clients without a lease ask again (RFC 8415 section 21.23).
 	InformationRefresh Value[time.Duration]
 
@@ -203,16 +205,19 @@ type Host struct {
 	// Network names the host's network; unset: it is served wherever it appears.
 	Network Value[string]
 	UUID    Value[ident.UUID]
-	Serial  Value[string]
-	NICs    []NIC
-	DNS     HostDNS
+	// DUIDs name the host where no MAC is seen, or where it lists none.
+	DUIDs  []Value[ident.DUID]
+	Serial Value[string]
+	NICs   []NIC
+	DNS    HostDNS
 	Settings
 }
 
 // NIC is one network card of a host. The short forms `name: MAC` and `{mac: ..., address: ...}` make one NIC named "net0".
 type NIC struct {
 	Name string
-	MAC  Value[ident.MAC]
+	// MAC is unset for a host that only its UUID or DUID names.
+	MAC Value[ident.MAC]
 	// Network overrides the host's.
 	Network Value[string]
 	// Addresses are whole addresses or suffixes inside the network's prefix (a value below ::1:0:0:0:0, such as ::102);

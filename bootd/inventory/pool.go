@@ -150,7 +150,7 @@ func high(a netip.Addr) uint64 {
 func (c *checker) pools() {
 	for i := range c.inv.Networks {
 		n := &c.inv.Networks[i]
-		if !n.Pool.Set() || c.incomplete[n.Name] {
+		if !n.Pool.Set() || c.incomplete[n.Name] || n.Auto.Set() { // of an interface: known when it is
 			continue
 		}
 		if u := n.Unknown.Or(c.inv.Defaults.Unknown).Or(Builtin().Unknown); u.V != "pool" {

@@ -156,10 +156,20 @@ func within(least, most time.Duration, source string) func(*parser, value) (time
 	}
 }
 
+// lifetime reads the lifetime of a lease: a duration, or infinite.
+func (p *parser) lifetime(v value) (time.Duration, bool) {
+	if v.node.Kind == yaml.ScalarNode && v.node.Value == "infinite" {
+		return Infinite, true
+	}
+	return within(time.Second, maxLifetime, "")(p, v)
+}
+
 // brief writes a duration as people do in the inventory: 12h, not 12h0m0s.
 func brief(d time.Duration) string {
 	day := 24 * time.Hour
 	switch {
+	case d == Infinite:
+		return "infinite"
 	case d != 0 && d%day == 0:
 		return strconv.FormatInt(int64(d/day), 10) + "d"
 	case d != 0 && d%time.Hour == 0:
@@ -347,4 +357,16 @@ func (p *parser) uuid(v value) (ident.UUID, bool) {
 		return u, true
 	}
 	return ident.UUID{}, false
+}
+
+func (p *parser) duid(v value) (ident.DUID, bool) {
+	if v.node.Kind != yaml.ScalarNode || v.null() {
+		p.bad(v, "wants a DUID, got %s", describe(v.node))
+		return "", false
+	}
+	d, err := ident.ParseDUID(v.node.Value)
+	if err != nil {
+		p.bad(v, "%q is %s", shorten(v.node.Value), err)
+	}
+	return d, err == nil
 }

@@ -24,6 +24,9 @@ const (
 // maxLifetime is the last whole day below 0xffffffff seconds, which mean infinity (RFC 8415 section 7.7).
 const maxLifetime = 49710 * 24 * time.Hour
 
+// Infinite is a lifetime that never ends (RFC 8415 section 7.7).
+const Infinite = 0xffffffff * time.Second
+
 // minRefresh is IRT_MINIMUM (RFC 8415 section 7.6).
 const minRefresh = 10 * time.Minute
 
@@ -37,10 +40,10 @@ var settingsFields = []field[Settings]{
 	{name: "search", in: onLinks, set: put(func(s *Settings) *Value[[]string] { return &s.Search }, listOf((*parser).domain))},
 	{name: "dns64", in: onLinks, set: put(func(s *Settings) *Value[DNS64] { return &s.DNS64 }, (*parser).dns64)},
 	{name: "ntp", in: everywhere, set: put(func(s *Settings) *Value[[]string] { return &s.NTP }, listOf((*parser).server))},
-	{name: "preferred", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.Preferred },
-		within(time.Second, maxLifetime, ""))},
-	{name: "valid", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.Valid },
-		within(time.Second, maxLifetime, ""))},
+	{name: "preferred", in: everywhere, set: put(func(s *Settings) *Value[time.Duration] { return &s.Preferred }, (*parser).lifetime)},
+	{name: "valid", in: everywhere, set: put(func(s *Settings) *Value[time.Duration] { return &s.Valid }, (*parser).lifetime)},
+	{name: "t1", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.T1 }, within(time.Second, maxLifetime, ""))},
+	{name: "t2", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.T2 }, within(time.Second, maxLifetime, ""))},
 	{name: "information_refresh", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.InformationRefresh },
 		within(minRefresh, maxLifetime, " (RFC 8415)"))},
 	{name: "locale", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Locale },

@@ -3,6 +3,8 @@ package site
 import (
 	"net/netip"
 	"slices"
+	"strings"
+	"time"
 
 	"bootd.internal/bootd/inventory"
 )
@@ -28,11 +30,18 @@ func (r *resolver) host(in *inventory.Host) {
 	h.Addressing = take(c, "addressing", func(s *inventory.Settings) inventory.Value[string] { return s.Addressing })
 	h.KernelArgs = take(c, "kernel_args", func(s *inventory.Settings) inventory.Value[string] { return s.KernelArgs })
 	h.Console = take(c, "console", func(s *inventory.Settings) inventory.Value[string] { return s.Console })
+	h.Preferred = ownLifetime(c, "preferred", func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Preferred })
+	h.Valid = ownLifetime(c, "valid", func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Valid })
 	h.Vars = variables(layers, h.Origins)
 	h.Options = r.own(h, in)
 	origin(h.Origins, "network", in.Network)
 	origin(h.Origins, "uuid", in.UUID)
 	origin(h.Origins, "serial", in.Serial)
+	for _, d := range in.DUIDs {
+		h.DUIDs = append(h.DUIDs, d.V)
+		origin(h.Origins, "duid", d)
+		r.snap.index.byDUID[d.V] = h
+	}
 	for i := range in.NICs {
 		r.nic(h, in, &in.NICs[i])
 	}
@@ -51,6 +60,16 @@ type cascade struct {
 
 func take[T any](c cascade, key string, get func(*inventory.Settings) inventory.Value[T]) T {
 	v := pick(c.layers, get)
+	origin(c.origins, key, v)
+	return v.V
+}
+
+// ownLifetime is a lifetime that the host or its profile sets; 0: that of the network that it is on.
+func ownLifetime(c cascade, key string, get func(*inventory.Settings) inventory.Value[time.Duration]) time.Duration {
+	v := pick(c.layers, get)
+	if !strings.HasPrefix(v.From, "hosts.") && !strings.HasPrefix(v.From, "profiles.") {
+		return 0
+	}
 	origin(c.origins, key, v)
 	return v.V
 }
@@ -115,5 +134,7 @@ func (r *resolver) nic(h *Host, in *inventory.Host, card *inventory.NIC) {
 		origin(h.Origins, "nics."+n.Name+".address", card.Addresses[0])
 	}
 	h.NICs = append(h.NICs, n)
-	r.snap.index.byMAC[n.MAC] = n
+	if n.MAC.Valid() {
+		r.snap.index.byMAC[n.MAC] = n
+	}
 }

@@ -12,6 +12,7 @@ type index struct {
 	byName   map[string]*Host
 	byMAC    map[ident.MAC]*NIC
 	byUUID   map[ident.UUID]*Host
+	byDUID   map[ident.DUID]*Host
 	byAddr   map[netip.Addr]*NIC
 	networks map[string]*Network
 	byLink   map[string]*Network
@@ -36,6 +37,22 @@ func (s *Snapshot) HostByUUID(u ident.UUID) (*Host, bool) {
 	}
 	h, ok := s.index.byUUID[u.Swapped()]
 	return h, ok
+}
+
+// HostByDUID finds the host that lists a DUID.
+func (s *Snapshot) HostByDUID(d ident.DUID) (*Host, bool) {
+	h, ok := s.index.byDUID[d]
+	return h, ok
+}
+
+// Nameless reports whether the host lists no MAC: its UUID or DUID alone names it.
+func (h *Host) Nameless() bool {
+	for _, n := range h.NICs {
+		if n.MAC.Valid() {
+			return false
+		}
+	}
+	return true
 }
 
 // Holder finds the card that a fixed address (reserved or computed) belongs to.

@@ -29,6 +29,8 @@ func (r *resolver) network(in *inventory.Network) {
 		Valid:              pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Valid }).V,
 		InformationRefresh: pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.InformationRefresh }).V,
 		Options:            portal(r.options(layers...), in),
+		T1:                 pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.T1 }).V,
+		T2:                 pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.T2 }).V,
 		RouterSelf:         in.Router.V != "other", RouterWritten: in.Router.Set(), Auto: in.Auto.Set(),
 	}
 	for _, p := range in.Prefixes {

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"net/netip"
+	"strings"
 
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/inventory"
@@ -51,6 +52,15 @@ func newPool(secret [32]byte, p Prefix, ranges []inventory.Range) *Pool {
 		o.part = sum / o.slots
 	}
 	return o
+}
+
+// String is the ranges, as people write them.
+func (o *Pool) String() string {
+	all := make([]string, len(o.ranges))
+	for i, r := range o.ranges {
+		all[i] = r.String()
+	}
+	return strings.Join(all, ", ")
 }
 
 // addr is the address of a slot.

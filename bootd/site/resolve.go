@@ -29,6 +29,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 				byName:   make(map[string]*Host, len(inv.Hosts)),
 				byMAC:    make(map[ident.MAC]*NIC, len(inv.Hosts)),
 				byUUID:   make(map[ident.UUID]*Host),
+				byDUID:   make(map[ident.DUID]*Host),
 				byAddr:   make(map[netip.Addr]*NIC, len(inv.Hosts)),
 				networks: make(map[string]*Network, len(inv.Networks)),
 				byLink:   make(map[string]*Network, len(inv.Networks)),

@@ -130,8 +130,8 @@ type Network struct {
 	DNS64   *DNS64
 	NTP     []string
 	Unknown string
-	// Preferred and Valid are the lifetimes of leases; T1 and T2 are 0.5 and 0.8 of Preferred.
-	Preferred, Valid time.Duration
+	// Preferred and Valid are the lifetimes of leases; T1 and T2 are 0: 0.5 and 0.8 of Preferred.
+	Preferred, Valid, T1, T2 time.Duration
 	// InformationRefresh is after how long clients without a lease ask again; 0: half of Preferred.
 	InformationRefresh time.Duration
 	// Options are the network's DHCPv6 options in order of code; a host's own go before them (Told, Find).
@@ -152,8 +152,11 @@ type Host struct {
 	Domain    string
 	NICs      []*NIC
 	UUID      ident.UUID
+	DUIDs     []ident.DUID
 	Serial    string
 	Protected bool
+	// Preferred and Valid are lifetimes of its own; 0: those of the network.
+	Preferred, Valid time.Duration
 	// Profile is nil where none is set: such a host cannot be armed.
 	Profile    *Profile
 	Loader     string

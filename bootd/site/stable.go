@@ -46,6 +46,20 @@ type card struct {
 	written *inventory.NIC
 }
 
+// seed is what the card's computed addresses are made from: its MAC, or a group address, which no card has, made of the
+// names of a host that lists no MAC.
+func (n *NIC) seed() ident.MAC {
+	if n.MAC.Valid() {
+		return n.MAC
+	}
+	in := n.Host.UUID[:]
+	if len(n.Host.DUIDs) > 0 {
+		in = []byte(n.Host.DUIDs[0])
+	}
+	sum := sha256.Sum256(in)
+	return ident.MAC{1, 'h', sum[0], sum[1], sum[2], sum[3]}
+}
+
 // placing is one address of one card that is still to be computed.
 type placing struct {
 	nic     *NIC
@@ -80,7 +94,10 @@ func (r *resolver) cards() []card {
 			cards = append(cards, card{n, &r.inv.Hosts[i].NICs[k]})
 		}
 	}
-	slices.SortFunc(cards, func(a, b card) int { return bytes.Compare(a.MAC[:], b.MAC[:]) })
+	slices.SortStableFunc(cards, func(a, b card) int {
+		x, y := a.seed(), b.seed()
+		return bytes.Compare(x[:], y[:])
+	})
 	return cards
 }
 
@@ -152,7 +169,7 @@ func (r *resolver) compute(cards []card, own map[netip.Addr]string) {
 	}
 	for _, w := range places {
 		for k := uint32(0); !w.addr.IsValid() && k < tries(w.prefix); k++ {
-			if a := stable(r.snap.Secret, w.prefix, w.nic.MAC, k); free(w.prefix, a) {
+			if a := stable(r.snap.Secret, w.prefix, w.nic.seed(), k); free(w.prefix, a) {
 				w.addr = a
 			}
 		}

@@ -55,6 +55,19 @@ func clients() []client {
 			},
 		},
 		{
+			name: "dibbler",
+			files: map[string]string{
+				"client.conf": "log-level 7\nlog-mode full\nduid-type duid-ll\niface eth0 {\n ia\n option dns-server\n}\n",
+			},
+			command: func(dir string) []string {
+				// Its directories are built in: it gets its own.
+				return []string{"unshare", "-m", "sh", "-c", `
+					for d in /etc/dibbler /var/lib /var/log; do mount -t tmpfs tmpfs $d || exit; done
+					mkdir /var/lib/dibbler /var/log/dibbler && cp ` + dir + `/client.conf /etc/dibbler/ &&
+					exec dibbler-client run`}
+			},
+		},
+		{
 			name:  "dhcpcd",
 			files: map[string]string{"conf": "duid ll\nipv6only\nnohook resolv.conf hostname\n"},
 			command: func(dir string) []string {
@@ -170,7 +183,7 @@ func TestSLAAC(t *testing.T) {
 
 // TestPrograms fails early, and by name, when a client is missing.
 func TestPrograms(t *testing.T) {
-	for _, name := range []string{"dhclient", "dhcp6c", "dhcpcd", "/lib/systemd/systemd-networkd", "rdisc6", "radvd", "radvdump", "dig", "curl", "tftp", "atftp"} {
+	for _, name := range []string{"dhclient", "dhcp6c", "dhcpcd", "dibbler-client", "perfdhcp", "/lib/systemd/systemd-networkd", "rdisc6", "radvd", "radvdump", "dig", "curl", "tftp", "atftp"} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Error(fmt.Errorf("%w (scripts/deps.sh test installs it)", err))
 		}

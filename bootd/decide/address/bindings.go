@@ -1,6 +1,7 @@
 package address
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -129,6 +130,9 @@ func (x *exchange) alive(p site.Prefix) bool {
 // lifetimes are the network's, cut where the prefix ends sooner, in whole seconds.
 func (x *exchange) lifetimes(a netip.Addr) (preferred, valid time.Duration) {
 	preferred, valid = x.net.Preferred, x.net.Valid
+	if h := x.match.Host; h != nil {
+		preferred, valid = cmp.Or(h.Preferred, preferred), cmp.Or(h.Valid, valid)
+	}
 	if x.guest != nil {
 		preferred, valid = min(preferred, guestPreferred), min(valid, guestValid)
 	}

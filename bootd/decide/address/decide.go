@@ -153,7 +153,7 @@ func ruleName(m who.Match) string {
 // event notes something about this exchange.
 func (x *exchange) event(k timeline.Kind, r reason.Reason, addr, detail string) {
 	mac := x.match.Observed
-	if x.match.NIC != nil {
+	if x.match.NIC != nil && x.match.NIC.MAC.Valid() {
 		mac = x.match.NIC.MAC
 	}
 	x.d.Events = append(x.d.Events, timeline.Event{

@@ -133,12 +133,30 @@ func (g *granting) answer(one func(int, IA) IAReply) []IAReply {
 	}
 	for i := range out {
 		if slices.ContainsFunc(out[i].Addrs, func(l Lease) bool { return l.Valid > 0 }) {
-			out[i].T1 = (g.minPreferred / 2).Truncate(time.Second)
-			out[i].T2 = (g.minPreferred * 4 / 5).Truncate(time.Second)
+			out[i].T1, out[i].T2 = g.renewal()
 		}
 	}
 	return out
 }
+
+// renewal is T1 and T2 of all IAs: what the network says where that is in time, else half and four fifths of the shortest
+// preferred lifetime (RFC 8415 section 21.4). Who keeps its address for ever need not ask.
+func (g *granting) renewal() (t1, t2 time.Duration) {
+	t1, t2 = (g.minPreferred / 2).Truncate(time.Second), (g.minPreferred / 5 * 4).Truncate(time.Second)
+	if g.minPreferred >= forever {
+		t1, t2 = forever, forever
+	}
+	if g.net.T2 > 0 && g.net.T2 <= g.minPreferred {
+		t2 = g.net.T2
+	}
+	if g.net.T1 > 0 && g.net.T1 <= g.minPreferred {
+		t1 = g.net.T1
+	}
+	return min(t1, t2), t2
+}
+
+// forever is the infinite lifetime (RFC 8415 section 7.7).
+const forever = 0xffffffff * time.Second
 
 // requested answers one IA of a Solicit or a Request.
 func (g *granting) requested(i int, ia IA) IAReply {

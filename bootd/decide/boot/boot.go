@@ -207,7 +207,9 @@ func Subject(h *site.Host) install.Subject {
 		s.Profile = h.Profile.Name
 	}
 	for _, nic := range h.NICs {
-		s.MACs = append(s.MACs, nic.MAC)
+		if nic.MAC.Valid() {
+			s.MACs = append(s.MACs, nic.MAC)
+		}
 	}
 	return s
 }

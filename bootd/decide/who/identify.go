@@ -51,14 +51,18 @@ func Client(d ident.DUID) []Evidence {
 //
 // The strongest MAC decides alone: where it is not listed, nobody is known, whatever UUID, DUID or address comes with it.
 // Only a DUID-LL or LLT made on another card of the machine steps back, behind the MAC of the source address. A UUID, a
-// learned DUID or a leased address count only where there is no MAC.
+// DUID or a leased address count only where there is no MAC, or for a host that lists none.
 //
 // Reason None: Host is known; NIC too, unless a UUID or DUID names a host with several cards on net. UnknownHost: both
 // are nil. WrongNetwork: both are set, and must get nothing.
 func Identify(snap *site.Snapshot, v store.View, net *site.Network, ev []Evidence) Match {
 	m := byMAC(snap, v, ev)
-	if m.NIC == nil && m.Observed == (ident.MAC{}) {
-		m = byName(snap, v, net, ev)
+	if m.NIC == nil {
+		if listed := byListed(snap, net, ev, m.Observed); listed.Host != nil {
+			m = listed
+		} else if m.Observed == (ident.MAC{}) {
+			m = byName(snap, v, net, ev)
+		}
 	}
 	switch {
 	case m.Host == nil:
@@ -94,6 +98,31 @@ func byMAC(snap *site.Snapshot, v store.View, ev []Evidence) Match {
 		}
 	}
 	return m
+}
+
+// byListed looks for a host that lists the DUID, or whose UUID it holds. A card that nobody listed is a host's only where
+// that host lists no MAC at all: who writes one down means that card and no other.
+func byListed(snap *site.Snapshot, net *site.Network, ev []Evidence, seen ident.MAC) Match {
+	named := func(h *site.Host, ok bool, rule Kind) Match {
+		if !ok || seen != (ident.MAC{}) && !h.Nameless() {
+			return Match{}
+		}
+		return Match{Host: h, NIC: onlyNIC(h, net), Rule: rule, Observed: seen}
+	}
+	for _, e := range ev {
+		if e.DUID == "" {
+			continue
+		}
+		h, ok := snap.HostByDUID(e.DUID)
+		if m := named(h, ok, ListedDUID); m.Host != nil {
+			return m
+		}
+	}
+	if e, ok := find(ev, SMBIOSUUID); ok && seen != (ident.MAC{}) && e.UUID.Identifies() {
+		h, ok := snap.HostByUUID(e.UUID)
+		return named(h, ok, SMBIOSUUID)
+	}
+	return Match{}
 }
 
 // byName looks for what names a host without a MAC.

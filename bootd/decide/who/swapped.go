@@ -21,7 +21,7 @@ func Claimed(snap *site.Snapshot, v store.View, ev []Evidence) (*site.Host, stri
 
 // Swapped says what to change where an unlisted machine shows what is a host's: by is what it shows.
 func Swapped(snap *site.Snapshot, h *site.Host, m ident.MAC, by string) string {
-	if h == nil || len(h.NICs) == 0 || !m.Valid() {
+	if h == nil || len(h.NICs) == 0 || !m.Valid() || !h.NICs[0].MAC.Valid() {
 		return ""
 	}
 	where := ""

@@ -24,11 +24,12 @@ const (
 	SMBIOSUUID                  // DUID-UUID in either byte order; only where there is no MAC
 	LearnedDUID                 // a DUID seen before from this host; only where there is no MAC
 	LeaseAddr                   // the source address is a lease of this host
+	ListedDUID                  // a DUID that the inventory lists; where there is no MAC, or for hosts that list none
 )
 
 // String names the rule for logs and explain.
 func (k Kind) String() string {
-	names := [...]string{"none", "frame-mac", "relay-mac", "duid-mac", "eui64", "uuid", "learned-duid", "lease"}
+	names := [...]string{"none", "frame-mac", "relay-mac", "duid-mac", "eui64", "uuid", "learned-duid", "lease", "duid"}
 	if int(k) < len(names) {
 		return names[k]
 	}
