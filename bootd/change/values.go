@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"bootd.internal/bootd/inventory"
 	"bootd.internal/bootd/site"
 )
 
@@ -204,7 +203,7 @@ func brief(d time.Duration) string {
 	switch d {
 	case 0:
 		return ""
-	case inventory.Infinite:
+	case site.Infinite:
 		return "infinite"
 	}
 	text := strings.TrimSuffix(d.String(), "m0s")

@@ -64,6 +64,9 @@ func take[T any](c cascade, key string, get func(*inventory.Settings) inventory.
 	return v.V
 }
 
+// Infinite is a lifetime that never ends.
+const Infinite = inventory.Infinite
+
 // ownLifetime is a lifetime that the host or its profile sets; 0: that of the network that it is on.
 func ownLifetime(c cascade, key string, get func(*inventory.Settings) inventory.Value[time.Duration]) time.Duration {
 	v := pick(c.layers, get)
