@@ -109,6 +109,20 @@ func TestMessageLabelIsBounded(t *testing.T) {
 	}
 }
 
+// TestCount: answers that were given together are counted each.
+func TestCount(t *testing.T) {
+	m := NewMetrics("test")
+	for _, n := range []int{0, 1, 5} {
+		m.observe(timeline.Observation{Adapter: "dns", Message: "AAAA", Outcome: reason.Outcome{Reason: reason.Cached}, Took: 1, Count: n})
+	}
+	got := scrape(t, m, "bootd_decisions_total", "bootd_decision_seconds_count")
+	for _, want := range []string{`adapter="dns",message="AAAA",reason="cached"} 7`, `bootd_decision_seconds_count{adapter="dns"} 7`} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in\n%s", want, got)
+		}
+	}
+}
+
 // TestRouterConflicts: each advertisement that contradicts us counts, by what, and what was never seen is zero.
 func TestRouterConflicts(t *testing.T) {
 	m := NewMetrics("v1")

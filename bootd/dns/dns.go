@@ -71,6 +71,7 @@ type Server struct {
 	upstreams *upstreams
 	conns     conns
 	editions  editions
+	machines  machines
 	hangUp    context.CancelFunc
 }
 

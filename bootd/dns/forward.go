@@ -2,23 +2,14 @@ package dns
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
 
-	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
 )
 
 // staleAfter is how long clients wait for an upstream when there is an old answer (RFC 8767 section 5).
 const staleAfter = 1800 * time.Millisecond
-
-// machine is who is counted: a card where the neighbour table knows it, since one machine has many addresses, else an
-// address, or the /64 of one that a router stands before.
-type machine struct {
-	mac  ident.MAC
-	addr netip.Addr
-}
 
 // forwarder asks upstreams for clients. Questions that are the same share one flight; a flight is a goroutine, and the
 // flights and everybody who waits for one are counted and bounded.

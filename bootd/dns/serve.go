@@ -210,21 +210,6 @@ func allowed(snap *site.Snapshot, a netip.Addr) bool {
 	return ingress.Local(snap, a) || slices.ContainsFunc(snap.DNS.Access, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
-// counted is who a client is when its questions are counted. A router stands before whoever is neither on link nor us, and
-// a machine behind it may use its whole /64.
-func (s *Server) counted(c client) machine {
-	if s.cfg.Neighbour != nil {
-		if m, ok := s.cfg.Neighbour(c.at.Index, c.at.Source); ok {
-			return machine{mac: m}
-		}
-	}
-	if c.net != nil && !c.net.Contains(c.at.Source) && !c.at.Source.IsLinkLocalUnicast() {
-		p, _ := c.at.Source.Prefix(64)
-		return machine{addr: p.Addr()}
-	}
-	return machine{addr: c.at.Source}
-}
-
 // health tells of an upstream that is down, or up again.
 func (s *Server) health(u site.Upstream, down bool) {
 	e := timeline.Event{Kind: timeline.Warning, Addr: u.Addr.String(), Detail: "the resolver " + u.String() + " answers again"}

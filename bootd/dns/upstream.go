@@ -24,7 +24,7 @@ const (
 	// rounds is how often each upstream may be asked for one client, racing how many at once, and again how long before the
 	// same one is asked once more: a datagram may be lost.
 	rounds = 2
-	racing = 3
+	racing = 8
 	again  = time.Second
 )
 

@@ -22,6 +22,9 @@ import (
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/site/sitetest"
+	"bootd.internal/bootd/timeline"
+	"github.com/google/go-cmp/cmp"
 	"github.com/miekg/dns"
 )
 
@@ -473,22 +476,75 @@ func TestUpstreamLimit(t *testing.T) {
 	}
 }
 
-// TestCounted: who is counted as one machine.
+// TestCounted: who is counted as one machine; the kernel is not asked for each question.
 func TestCounted(t *testing.T) {
 	card := ident.MAC{0x52, 0x54, 0, 0xaa, 1, 1}
-	s := &Server{cfg: Config{Neighbour: func(index int, a netip.Addr) (ident.MAC, bool) {
+	asked := 0
+	c := &clock{now: sitetest.Now()}
+	s := &Server{cfg: Config{Now: c.Now, Neighbour: func(index int, a netip.Addr) (ident.MAC, bool) {
+		asked++
 		return card, index == 7 && a == netip.MustParseAddr("2001:db8:1::10")
 	}}}
 	rack := &site.Network{Prefixes: []site.Prefix{{Prefix: netip.MustParsePrefix("2001:db8:1::/64")}}}
-	for source, want := range map[string]machine{
-		"2001:db8:1::10":    {mac: card},
-		"2001:db8:1::11":    {addr: netip.MustParseAddr("2001:db8:1::11")},
-		"fe80::1":           {addr: netip.MustParseAddr("fe80::1")},
-		"2001:db8:9:9::1:2": {addr: netip.MustParseAddr("2001:db8:9:9::")},
-	} {
-		got := s.counted(client{net: rack, at: site.Arrival{Index: 7, Source: netip.MustParseAddr(source)}})
-		if got != want {
-			t.Errorf("%s is %v, want %v", source, got, want)
+	from := func(source string) machine {
+		return s.counted(client{net: rack, at: site.Arrival{Index: 7, Source: netip.MustParseAddr(source)}})
+	}
+	for range 2 {
+		for source, want := range map[string]machine{
+			"2001:db8:1::10":    {mac: card},
+			"2001:db8:1::11":    {addr: netip.MustParseAddr("2001:db8:1::11")},
+			"fe80::1":           {addr: netip.MustParseAddr("fe80::1")},
+			"2001:db8:9:9::1:2": {addr: netip.MustParseAddr("2001:db8:9:9::")},
+		} {
+			if got := from(source); got != want {
+				t.Errorf("%s is %v, want %v", source, got, want)
+			}
 		}
+	}
+	if asked != 4 {
+		t.Errorf("the kernel is asked %d times", asked)
+	}
+	c.advance(machineLife)
+	if from("2001:db8:1::10"); asked != 5 {
+		t.Error("who is behind an address is remembered for ever")
+	}
+	for i := range 3 * maxMachines {
+		from(fmt.Sprintf("2001:db8:1::%x", 0x1000+i))
+		if len(s.machines.known) > maxMachines {
+			t.Fatalf("%d machines are remembered", len(s.machines.known))
+		}
+	}
+}
+
+// TestManySilent: the last of many upstreams is asked although all before it are silent.
+func TestManySilent(t *testing.T) {
+	var all []site.Upstream
+	for range 4 {
+		all = append(all, startUpstream(t, func(*dns.Msg, bool) [][]byte { return nil }).addr)
+	}
+	good := startUpstream(t, replying(t, 0, []string{web}))
+	r := start(t, append(all, good.addr)...)
+	if got := r.ask(question("www.example.org.", dns.TypeAAAA)); got.Rcode != 0 || len(got.Answer) != 1 {
+		t.Error(got)
+	}
+}
+
+// TestHealthIsTold: an upstream that is down is an event, once.
+func TestHealthIsTold(t *testing.T) {
+	closed := startUpstream(t, nil).addr
+	closed.Addr = netip.AddrPortFrom(closed.Addr.Addr(), 1)
+	r := start(t, closed)
+	var got []timeline.Event
+	for i := range 5 {
+		r.ask(question(fmt.Sprintf("h%d.example.org.", i), dns.TypeAAAA))
+		for o := r.seen.next(t); o.Message != "AAAA"; o = r.seen.next(t) {
+			got = append(got, o.Events...)
+		}
+	}
+	want := []timeline.Event{{
+		Kind: timeline.Warning, Addr: "[::1]:1", Detail: "the resolver [::1]:1 does not answer: others are asked first, see bootd doctor",
+	}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -1,0 +1,72 @@
+package dns
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+
+	"bootd.internal/bootd/ident"
+)
+
+// machine is who is counted: a card where the neighbour table knows it, since one machine has many addresses, else an
+// address, or the /64 of one that a router stands before.
+type machine struct {
+	mac  ident.MAC
+	addr netip.Addr
+}
+
+const (
+	// maxMachines and machineLife bound what is remembered of the neighbour table, which is the kernel's to ask for each time
+	// otherwise, and would hold up the answers of others in a flood.
+	maxMachines = 4096
+	machineLife = 5 * time.Second
+)
+
+// machines remembers who is behind an address.
+type machines struct {
+	mu    sync.Mutex
+	known map[onLink]machineUntil
+}
+
+type onLink struct {
+	index int
+	addr  netip.Addr
+}
+
+type machineUntil struct {
+	machine
+	until time.Time
+}
+
+// counted is who a client is when its questions are counted. A router stands before whoever is neither on link nor us, and
+// a machine behind it may use its whole /64.
+func (s *Server) counted(c client) machine {
+	key, now := onLink{c.at.Index, c.at.Source}, s.cfg.Now()
+	s.machines.mu.Lock()
+	m, ok := s.machines.known[key]
+	s.machines.mu.Unlock()
+	if ok && now.Before(m.until) {
+		return m.machine
+	}
+	m = machineUntil{s.look(c), now.Add(machineLife)}
+	s.machines.mu.Lock()
+	defer s.machines.mu.Unlock()
+	if len(s.machines.known) >= maxMachines || s.machines.known == nil {
+		s.machines.known = map[onLink]machineUntil{}
+	}
+	s.machines.known[key] = m
+	return m.machine
+}
+
+func (s *Server) look(c client) machine {
+	if s.cfg.Neighbour != nil {
+		if m, ok := s.cfg.Neighbour(c.at.Index, c.at.Source); ok {
+			return machine{mac: m}
+		}
+	}
+	if c.net != nil && !c.net.Contains(c.at.Source) && !c.at.Source.IsLinkLocalUnicast() {
+		p, _ := c.at.Source.Prefix(64)
+		return machine{addr: p.Addr()}
+	}
+	return machine{addr: c.at.Source}
+}
