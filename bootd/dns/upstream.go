@@ -247,7 +247,7 @@ func (r *race) try(p *upstream) (*answer, error) {
 		}
 	case errors.Is(context.Cause(r.ctx), errOverrun):
 		p.slow(took)
-	case r.upstreams.ctx.Err() != nil: // the daemon ends
+	case errors.Is(context.Cause(r.ctx), context.Canceled): // the daemon ends
 	default:
 		if p.failed(r.now(), took) {
 			r.changed(p.Upstream, true)
