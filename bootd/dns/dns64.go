@@ -76,7 +76,7 @@ func four(q *query) *query {
 	return &out
 }
 
-// sift takes out AAAA records that nobody can use, and reports whether some are left.
+// sift takes out AAAA records that nobody can use, and reports whether some are left. What lacks some is not what was signed.
 func sift(m *dns.Msg, d *site.DNS64) bool {
 	left := false
 	m.Answer = slices.DeleteFunc(m.Answer, func(rr dns.RR) bool {
@@ -86,6 +86,7 @@ func sift(m *dns.Msg, d *site.DNS64) bool {
 		}
 		a, _ := netip.AddrFromSlice(six.AAAA.To16())
 		if !name.Counts(d, a) {
+			m.AuthenticatedData = false
 			return true
 		}
 		left = true
