@@ -76,6 +76,7 @@ func (d *Daemon) openDHCP(n *netif.Neighbours) error {
 func (d *Daemon) openTFTP(dir *files.Dir, n *netif.Neighbours, web *httpd.Server) error {
 	cfg := tftp.Config{
 		Snapshot: d.world.Snapshot, Observer: d.watch, Now: d.now, Files: dir, Who: func(at site.Arrival) string { return d.who(n, at) },
+		Neighbour: n.MAC,
 	}
 	if web != nil {
 		cfg.Virtual = web.Virtual

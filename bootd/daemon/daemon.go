@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -62,8 +63,11 @@ type Daemon struct {
 	tmpl    atomic.Pointer[inForce]
 	// reloading: one reload at a time, so that the last one wins.
 	reloading sync.Mutex
-	links     []*PerLink
-	tasks     []Task
+	// read is what lay there when files were last read, as the file watch sums it up; reloading guards it.
+	read  [sha256.Size]byte
+	files *fileWatch
+	links []*PerLink
+	tasks []Task
 
 	ready   atomic.Bool
 	finalRA atomic.Bool
@@ -128,7 +132,8 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.world = NewWorld(inv, kernel, id, d.log, d.now, d.history, d.metrics)
 	d.world.Remember(d.advertised)
-	d.tasks = append(d.tasks, d.newFileWatch(inv))
+	d.files = d.newFileWatch(inv)
+	d.tasks = append(d.tasks, d.files)
 	d.openTemplates(inv)
 	d.tasks = append(d.tasks, kernel, d.world, d.history, d.heard, &tidy{daemon: d, ready: make(chan struct{})}, &storeWatch{daemon: d, ready: make(chan struct{})})
 	if err := d.openAdapters(); err != nil {

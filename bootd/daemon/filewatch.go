@@ -36,7 +36,7 @@ const (
 type fileWatch struct {
 	// watched are files to be looked at, and trees with all below them.
 	watched func() (files, trees []string)
-	reload  func(context.Context)
+	reload  func(seen [sha256.Size]byte)
 	log     *slog.Logger
 	ready   chan struct{}
 	// last is what was there when the daemon read it.
@@ -44,7 +44,7 @@ type fileWatch struct {
 }
 
 // newFileWatch looks at the files as they are; call it before they are read, so that no change falls between.
-func newFileWatch(watched func() (files, trees []string), reload func(context.Context), log *slog.Logger) *fileWatch {
+func newFileWatch(watched func() (files, trees []string), reload func([sha256.Size]byte), log *slog.Logger) *fileWatch {
 	w := &fileWatch{watched: watched, reload: reload, log: log, ready: make(chan struct{})}
 	w.last = w.look(nil)
 	return w
@@ -108,7 +108,7 @@ func (w *fileWatch) check(ctx context.Context, n *notifier) {
 		return
 	}
 	w.last = now
-	w.reload(ctx)
+	w.reload(now)
 }
 
 // look gives a sum over what lies there, and asks for events of all of it.
@@ -192,10 +192,7 @@ func (n *notifier) read(woken chan<- struct{}) {
 
 // newFileWatch watches what inv was read from. What changed since it was read counts as a change.
 func (d *Daemon) newFileWatch(inv *inventory.Inventory) *fileWatch {
-	w := newFileWatch(d.watched, func(ctx context.Context) {
-		d.log.Info("files changed")
-		_ = d.Reload(ctx) // it was logged, and the status says it
-	}, d.log)
+	w := newFileWatch(d.watched, d.filesChanged, d.log)
 	data, err := readBounded(d.cfg.Inventory, maxInventory)
 	if sum := sha256.Sum256(data); err != nil || hex.EncodeToString(sum[:]) != inv.Hash {
 		w.last = [sha256.Size]byte{}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,7 +16,7 @@ func watching(t *testing.T, dir string) <-chan struct{} {
 	reloads := make(chan struct{}, 100)
 	w := newFileWatch(func() (files, trees []string) {
 		return []string{filepath.Join(dir, "inventory.yaml"), filepath.Join(dir, "secret")}, []string{filepath.Join(dir, "templates")}
-	}, func(context.Context) { reloads <- struct{}{} }, slog.New(slog.DiscardHandler))
+	}, func([sha256.Size]byte) { reloads <- struct{}{} }, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- w.Run(ctx) }()

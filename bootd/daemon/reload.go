@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 
@@ -16,6 +17,25 @@ import (
 func (d *Daemon) Reload(context.Context) error {
 	d.reloading.Lock()
 	defer d.reloading.Unlock()
+	return d.reload()
+}
+
+// filesChanged reloads for the file watch, unless what it saw was read already: somebody saved and said bootd reload.
+func (d *Daemon) filesChanged(seen [sha256.Size]byte) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	if seen == d.read {
+		return
+	}
+	d.log.Info("files changed")
+	_ = d.reload() // it was logged, and the status says it
+}
+
+// reload does it; the caller holds reloading.
+func (d *Daemon) reload() error {
+	if d.files != nil {
+		d.read = d.files.look(nil) // before it is read: what changes meanwhile is read again
+	}
 	began := d.now()
 	plan, faults, err := Check(d.cfg.Inventory, began)
 	if err == nil && len(faults) > 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -212,6 +213,37 @@ func TestAHostInMidInstallKeepsWhatItBeganWith(t *testing.T) {
 	if next := r.fetch(t, "/boot.ipxe"); !strings.Contains(string(next.Body), "echo edited two\n") {
 		t.Errorf("the next installation: %s", next.Body)
 	}
+}
+
+// TestFilesAreReadOnce: what a person's reload has read, the file watch does not read again; what changed since it does.
+func TestFilesAreReadOnce(t *testing.T) {
+	dir := reloadTree(t)
+	r := runs(t, dir)
+	defer r.close()
+	r.files = r.newFileWatch(r.world.Snapshot().Inventory)
+	times := func() int { return strings.Count(r.log.String(), "inventory reloaded") }
+	write(t, inventoryOf(t, dir)+"# edited\n", dir, "inventory.yaml")
+	must(t, r.Reload(t.Context()))
+	r.files.check(t.Context(), nil)
+	if n := times(); n != 1 {
+		t.Errorf("read %d times:\n%s", n, r.log)
+	}
+	write(t, inventoryOf(t, dir)+"# again\n", dir, "inventory.yaml")
+	r.files.check(t.Context(), nil)
+	if n := times(); n != 2 {
+		t.Errorf("read %d times, the edit included:\n%s", n, r.log)
+	}
+	must(t, r.Reload(t.Context()))
+	if n := times(); n != 3 {
+		t.Errorf("a person's reload did nothing:\n%s", r.log)
+	}
+}
+
+func inventoryOf(t *testing.T, dir string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "inventory.yaml"))
+	must(t, err)
+	return string(text)
 }
 
 // TestNothingIsLostWhileReloading: every DHCPv6 message gets its answer and every script renders while inventory and

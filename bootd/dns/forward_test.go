@@ -296,7 +296,7 @@ func TestForwarderIsBounded(t *testing.T) {
 	}
 	done := make(chan error, 10)
 	join := func(question string, peer netip.Addr) reason.Reason {
-		return f.join(t.Context(), question, nil, waiter{machine{addr: peer}, func(_ *answer, why reason.Reason, err error) {
+		return f.join(t.Context(), question, nil, waiter{machine{Addr: peer}, func(_ *answer, why reason.Reason, err error) {
 			if why != reason.Forwarded {
 				t.Errorf("done because %v", why)
 			}

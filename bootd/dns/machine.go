@@ -5,15 +5,12 @@ import (
 	"sync"
 	"time"
 
-	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/ingress"
 )
 
 // machine is who is counted: a card where the neighbour table knows it, since one machine has many addresses, else an
 // address, or the /64 of one that a router stands before.
-type machine struct {
-	mac  ident.MAC
-	addr netip.Addr
-}
+type machine = ingress.Machine
 
 const (
 	// maxMachines and machineLife bound what is remembered of the neighbour table, which is the kernel's to ask for each time
@@ -59,14 +56,10 @@ func (s *Server) counted(c client) machine {
 }
 
 func (s *Server) look(c client) machine {
-	if s.cfg.Neighbour != nil {
-		if m, ok := s.cfg.Neighbour(c.at.Index, c.at.Source); ok {
-			return machine{mac: m}
-		}
+	m := ingress.Counted(s.cfg.Neighbour, c.at)
+	if m.Addr.IsValid() && c.net != nil && !c.net.Contains(m.Addr) && !m.Addr.IsLinkLocalUnicast() {
+		p, _ := m.Addr.Prefix(64)
+		m.Addr = p.Addr()
 	}
-	if c.net != nil && !c.net.Contains(c.at.Source) && !c.at.Source.IsLinkLocalUnicast() {
-		p, _ := c.at.Source.Prefix(64)
-		return machine{addr: p.Addr()}
-	}
-	return machine{addr: c.at.Source}
+	return m
 }

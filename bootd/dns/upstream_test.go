@@ -487,10 +487,10 @@ func TestCounted(t *testing.T) {
 	}
 	for range 2 {
 		for source, want := range map[string]machine{
-			"2001:db8:1::10":    {mac: card},
-			"2001:db8:1::11":    {addr: netip.MustParseAddr("2001:db8:1::11")},
-			"fe80::1":           {addr: netip.MustParseAddr("fe80::1")},
-			"2001:db8:9:9::1:2": {addr: netip.MustParseAddr("2001:db8:9:9::")},
+			"2001:db8:1::10":    {MAC: card},
+			"2001:db8:1::11":    {Addr: netip.MustParseAddr("2001:db8:1::11")},
+			"fe80::1":           {Addr: netip.MustParseAddr("fe80::1")},
+			"2001:db8:9:9::1:2": {Addr: netip.MustParseAddr("2001:db8:9:9::")},
 		} {
 			if got := from(source); got != want {
 				t.Errorf("%s is %v, want %v", source, got, want)

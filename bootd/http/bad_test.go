@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/ingress"
 	"bootd.internal/bootd/install"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
@@ -187,6 +189,22 @@ func TestConnectionsAreBounded(t *testing.T) {
 		} else if tries > 1000 {
 			t.Fatal("the place was never given back")
 		}
+	}
+}
+
+// TestMachineWithManyAddresses: a card is counted, however many addresses it has; where it is not known, an address is.
+func TestMachineWithManyAddresses(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.MaxPerPeer = 2 })
+	from := func(text string) *conn { return &conn{index: 2, source: netip.MustParseAddrPort(text)} }
+	a, b := l.srv.counted(from("[2001:db8:1::a]:1")), l.srv.counted(from("[fe80::1%eth1]:2"))
+	if want := (ingress.Machine{MAC: mac1}); a != want || b != want {
+		t.Errorf("got %v and %v, want %v", a, b, want)
+	}
+	l.mu.Lock()
+	l.mac = ident.MAC{}
+	l.mu.Unlock()
+	if got, want := l.srv.counted(from("[2001:db8:1::a]:1")), (ingress.Machine{Addr: netip.MustParseAddr("2001:db8:1::a")}); got != want {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync"
 
+	"bootd.internal/bootd/ingress"
 	"bootd.internal/bootd/reason"
 )
 
@@ -13,6 +14,7 @@ import (
 type listener struct {
 	*net.TCPListener
 	index   func(*net.TCPConn) (int, error)
+	counted func(*conn) ingress.Machine
 	served  func(*conn) reason.Reason
 	refused func(*conn, reason.Reason)
 	slots   chan struct{}
@@ -21,13 +23,13 @@ type listener struct {
 	once    sync.Once
 
 	mu    sync.Mutex
-	peers map[netip.Addr]int
+	peers map[ingress.Machine]int
 }
 
 func newListener(l *net.TCPListener, most, perPeer int) *listener {
 	return &listener{
 		TCPListener: l, slots: make(chan struct{}, most), perPeer: perPeer,
-		closed: make(chan struct{}), peers: map[netip.Addr]int{},
+		closed: make(chan struct{}), peers: map[ingress.Machine]int{},
 	}
 }
 
@@ -61,8 +63,10 @@ func (l *listener) welcome(c *conn) bool {
 		return false // the peer is gone
 	}
 	r := l.served(c)
-	if r == reason.None && !l.enter(c.source.Addr()) {
-		r = reason.Overload
+	if r == reason.None {
+		if c.peer = l.counted(c); !l.enter(c.peer) {
+			r = reason.Overload
+		}
 	}
 	if r != reason.None {
 		l.refused(c, r)
@@ -76,21 +80,21 @@ func (l *listener) Close() error {
 	return l.TCPListener.Close()
 }
 
-func (l *listener) enter(a netip.Addr) bool {
+func (l *listener) enter(m ingress.Machine) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.peers[a] >= l.perPeer {
+	if l.peers[m] >= l.perPeer {
 		return false
 	}
-	l.peers[a]++
+	l.peers[m]++
 	return true
 }
 
-func (l *listener) leave(a netip.Addr) {
+func (l *listener) leave(m ingress.Machine) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.peers[a]--; l.peers[a] <= 0 {
-		delete(l.peers, a)
+	if l.peers[m]--; l.peers[m] <= 0 {
+		delete(l.peers, m)
 	}
 }
 
@@ -102,12 +106,14 @@ type conn struct {
 	index    int
 	source   netip.AddrPort
 	dest     netip.Addr
+	// peer is whom the connection is counted for.
+	peer ingress.Machine
 }
 
 // Close gives the place back.
 func (c *conn) Close() error {
 	c.once.Do(func() {
-		c.listener.leave(c.source.Addr())
+		c.listener.leave(c.peer)
 		<-c.listener.slots
 	})
 	return c.TCPConn.Close()

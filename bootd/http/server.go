@@ -51,7 +51,7 @@ type Config struct {
 	Rand io.Reader
 	// Port to listen on; 0 takes a free one.
 	Port int
-	// MaxConns and MaxPerPeer bound the connections at one time, default 2048 and 64.
+	// MaxConns and MaxPerPeer bound the connections at one time, of all and of one machine, default 2048 and 64.
 	MaxConns, MaxPerPeer int
 	// Stall is how long a peer may take for one MiB, for its headers a sixth of it; default one minute.
 	Stall time.Duration
@@ -91,6 +91,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.listener = newListener(l, cfg.MaxConns, cfg.MaxPerPeer)
 	s.listener.index, s.listener.served, s.listener.refused = ingress.TCPIndex, s.served, s.refused
+	s.listener.counted = s.counted
 	s.server = &http.Server{
 		Handler:           http.HandlerFunc(s.handle),
 		ReadHeaderTimeout: cfg.Stall / 6,
@@ -109,6 +110,12 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) served(c *conn) reason.Reason {
 	_, _, r := ingress.Served(s.cfg.Snapshot(), c.index, c.source.Addr(), c.dest)
 	return r
+}
+
+// counted is the machine that a connection is counted for.
+func (s *Server) counted(c *conn) ingress.Machine {
+	at, _, _ := ingress.Served(s.cfg.Snapshot(), c.index, c.source.Addr(), c.dest)
+	return ingress.Counted(s.cfg.Neighbours.MAC, at)
 }
 
 func (s *Server) refused(c *conn, r reason.Reason) {

@@ -15,6 +15,11 @@ func TestHuge(t *testing.T) {
 	if len(faults) != 1 || faults[0].Error() != want {
 		t.Errorf("got  %v\nwant %s", faults, want)
 	}
+	_, faults = Parse("inventory.yaml", []byte("networks: {rack1: {interface: eth1, prefix: ["+strings.Repeat(`"2001:db8::/64",`, maxPrefixes+1)+"]}}\n"))
+	want = "inventory.yaml:1:45: networks.rack1.prefix: has 65 prefixes: a network has 64 at most"
+	if len(faults) != 1 || faults[0].Error() != want {
+		t.Errorf("got  %v\nwant %s", faults, want)
+	}
 	_, faults = Parse("inventory.yaml", []byte("hosts:\n"+strings.Repeat("  a: b\n", 3*maxFaults)))
 	last := fmt.Sprintf("inventory.yaml:%d:3: more faults than %d: the rest is not shown", maxFaults+2, maxFaults)
 	if len(faults) != maxFaults+1 || faults[maxFaults].Error() != last {

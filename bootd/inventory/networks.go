@@ -22,8 +22,15 @@ var networkFields = withSettings([]field[Network]{
 	{name: "pool", set: func(p *parser, n *Network, v value) { p.pool(n, v) }},
 }, inNetworks, func(n *Network) *Settings { return &n.Settings })
 
+// maxPrefixes bounds what every card gets an address in.
+const maxPrefixes = 64
+
 // prefixes reads a network's prefixes; the word auto among them takes those of the interface.
 func (p *parser) prefixes(n *Network, v value) bool {
+	if v.node.Kind == yaml.SequenceNode && len(v.node.Content) > maxPrefixes {
+		p.bad(v, "has %d prefixes: a network has %d at most", len(v.node.Content), maxPrefixes)
+		return false
+	}
 	all, ok := someOf(placed(func(p *parser, v value) (netip.Prefix, bool) {
 		if v.node.Kind == yaml.ScalarNode && v.node.Value == "auto" {
 			n.Auto = keep(p, v, true)

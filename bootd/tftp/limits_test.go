@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/ingress"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
 	"github.com/google/go-cmp/cmp"
@@ -98,11 +100,30 @@ func TestLimits(t *testing.T) {
 	c.expect(data(1, content(512)))
 
 	peer := netip.MustParseAddrPort("[2001:db8::1]:1000")
-	if _, why := s.take(peer, "x"); why != reason.None {
+	if _, why := s.take(peer, ingress.Machine{Addr: peer.Addr()}, "x"); why != reason.None {
 		t.Errorf("third place: %v", why)
 	}
-	if _, why := s.take(netip.MustParseAddrPort("[2001:db8::2]:1000"), "x"); why != reason.Overload {
+	peer = netip.MustParseAddrPort("[2001:db8::2]:1000")
+	if _, why := s.take(peer, ingress.Machine{Addr: peer.Addr()}, "x"); why != reason.Overload {
 		t.Errorf("fourth place: %v, want %v", why, reason.Overload)
+	}
+}
+
+// TestMachineWithManyAddresses: a card is counted, however many addresses it has.
+func TestMachineWithManyAddresses(t *testing.T) {
+	card := ingress.Machine{MAC: ident.MAC{0x52, 0x54, 0, 0xaa, 1, 1}}
+	s, _ := serve(t, func(c *Config) { c.MaxPerClient = 2 })
+	a, b, c := netip.MustParseAddrPort("[2001:db8::1]:1"), netip.MustParseAddrPort("[2001:db8::2]:1"), netip.MustParseAddrPort("[2001:db8::3]:1")
+	first, _ := s.take(a, card, "x")
+	if _, why := s.take(b, card, "x"); why != reason.None {
+		t.Fatal(why)
+	}
+	if _, why := s.take(c, card, "x"); why != reason.RateLimited {
+		t.Errorf("the third got %v", why)
+	}
+	s.leave(a, first)
+	if _, why := s.take(c, card, "x"); why != reason.None {
+		t.Errorf("the place was not given back: %v", why)
 	}
 }
 

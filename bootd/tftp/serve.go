@@ -58,7 +58,7 @@ func (s *Server) handle(p []byte, peer ingress.Peer, truncated bool) (a asked, p
 	case req.op == opWRQ:
 		s.refuse(a, reason.ReadOnlyFiles, codeAccess, "nothing can be written here")
 	default:
-		if place, why = s.take(a.peer.Addr, string(p)); why != reason.None {
+		if place, why = s.take(a.peer.Addr, ingress.Counted(s.cfg.Neighbour, a.at), string(p)); why != reason.None {
 			s.observe(a, why, nil, nil)
 		}
 	}
@@ -107,7 +107,7 @@ func (s *Server) admit(ctx context.Context, a asked, place *slot) {
 
 // take reserves a place. The request of a running transfer again is a retransmission; any other
 // request from the same port means that the client gave the old transfer up.
-func (s *Server) take(peer netip.AddrPort, request string) (*slot, reason.Reason) {
+func (s *Server) take(peer netip.AddrPort, m ingress.Machine, request string) (*slot, reason.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if old := s.byPeer[peer]; old != nil {
@@ -121,12 +121,12 @@ func (s *Server) take(peer netip.AddrPort, request string) (*slot, reason.Reason
 	switch {
 	case s.active >= s.cfg.MaxTransfers:
 		return nil, reason.Overload
-	case s.perClient[peer.Addr()] >= s.cfg.MaxPerClient:
+	case s.perClient[m] >= s.cfg.MaxPerClient:
 		return nil, reason.RateLimited
 	}
-	place := &slot{request: request}
+	place := &slot{request: request, machine: m}
 	s.byPeer[peer] = place
-	s.perClient[peer.Addr()]++
+	s.perClient[m]++
 	s.active++
 	return place, reason.None
 }
@@ -136,8 +136,8 @@ func (s *Server) leave(peer netip.AddrPort, place *slot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.active--
-	if s.perClient[peer.Addr()]--; s.perClient[peer.Addr()] == 0 {
-		delete(s.perClient, peer.Addr())
+	if s.perClient[place.machine]--; s.perClient[place.machine] == 0 {
+		delete(s.perClient, place.machine)
 	}
 	if s.byPeer[peer] == place {
 		delete(s.byPeer, peer)

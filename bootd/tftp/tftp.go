@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"bootd.internal/bootd/files"
+	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/ingress"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/timeline"
@@ -47,7 +48,9 @@ type Config struct {
 	Virtual func(ctx context.Context, at site.Arrival, name string) ([]byte, bool)
 	// Listen is where to listen, default [::]:69.
 	Listen netip.AddrPort
-	// MaxTransfers and MaxPerClient bound the transfers at one time, default 1024 and 16. A request beyond them gets no
+	// Neighbour finds the card behind an on-link address; nil: nobody knows, and addresses are counted.
+	Neighbour func(index int, a netip.Addr) (ident.MAC, bool)
+	// MaxTransfers and MaxPerClient bound the transfers at one time, of all and of one machine, default 1024 and 16. A request beyond them gets no
 	// answer: every client asks again.
 	MaxTransfers, MaxPerClient int
 	// Interval is how long to wait for the first acknowledgement before sending again, default 1 s.
@@ -65,9 +68,9 @@ type Server struct {
 	turn sync.Mutex
 
 	mu sync.Mutex
-	// byPeer are the transfers by the client's address and port, perClient their number by address.
+	// byPeer are the transfers by the client's address and port, perClient their number by machine.
 	byPeer    map[netip.AddrPort]*slot
-	perClient map[netip.Addr]int
+	perClient map[ingress.Machine]int
 	active    int
 	// talks counts the goroutines of transfers.
 	talks sync.WaitGroup
@@ -76,6 +79,8 @@ type Server struct {
 // slot is the place of one transfer, taken before the file is opened.
 type slot struct {
 	request string
+	// machine is whom it is counted for.
+	machine ingress.Machine
 	// transfer is nil until the file is open.
 	transfer *transfer
 }
@@ -103,7 +108,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: cfg, conn: conn, engine: newEngine(cfg.MaxTransfers), ready: make(chan struct{}),
-		byPeer: map[netip.AddrPort]*slot{}, perClient: map[netip.Addr]int{},
+		byPeer: map[netip.AddrPort]*slot{}, perClient: map[ingress.Machine]int{},
 	}, nil
 }
 

@@ -98,7 +98,8 @@ var rules = map[string]rule{
 	"bootd/prefix": {nil, "arithmetic knows nothing"},
 	"bootd/files":  {nil, "the served directory, shared by HTTP and TFTP"},
 	"bootd/ingress": {
-		[]string{"bootd/reason", "bootd/site"}, "where a datagram came in and the answer's source address, shared by adapters",
+		[]string{"bootd/ident", "bootd/reason", "bootd/site"},
+		"where a datagram came in, who is counted for it, and the answer's source address, shared by adapters",
 	},
 	"bootd/netif": {[]string{"bootd/ident", "bootd/site"}, "the kernel, as facts of a site"},
 	"bootd/netif/netiftest": {
