@@ -84,7 +84,11 @@ func (c command) call(ctx context.Context, a app, args []string) error {
 	case len(positional) < c.least:
 		return usageError{missing(c.args, len(positional))}
 	case c.most >= 0 && len(positional) > c.most:
-		return usageError{fmt.Sprintf("%q is one argument too many", positional[c.most])}
+		extra := positional[c.most]
+		if fs.Lookup("inventory") != nil && strings.HasSuffix(extra, ".yaml") {
+			return usageError{fmt.Sprintf("%q is one argument too many: write --inventory %s", extra, extra)}
+		}
+		return usageError{fmt.Sprintf("%q is one argument too many", extra)}
 	}
 	return run(ctx, positional)
 }

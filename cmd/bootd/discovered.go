@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"bootd.internal/bootd/api"
 	"bootd.internal/bootd/heard"
 	"bootd.internal/bootd/ident"
@@ -128,6 +130,11 @@ func adoptCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error
 			return err
 		}
 		h.Name, h.Network = args[1], *network
+		unlock, err := alone(ctx, file)
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		data, next, err := adopted(file, h)
 		if err != nil {
 			return err
@@ -155,6 +162,37 @@ func (w where) known(ctx context.Context) ([]heard.Machine, string, error) {
 		return machines, "", err
 	}
 	return machines, s.Inventory.File, nil
+}
+
+// alone waits until no other bootd adopt works on the file: two at once would each put the file without the other's machine in
+// its place. The lock is the directory's, since the file is replaced.
+func alone(ctx context.Context, file string) (unlock func(), err error) {
+	path, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return nil, fmt.Errorf("finding the inventory: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("opening the directory of the inventory: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return func() { dir.Close() }, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return nil, errors.Join(fmt.Errorf("locking %s: %w", dir.Name(), err), dir.Close())
+		}
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("another bootd adopt is at work on %s: try again", file), dir.Close())
+		}
+	}
 }
 
 func adopted(file string, h inventory.NewHost) (data, next []byte, err error) {
