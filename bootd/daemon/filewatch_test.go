@@ -3,11 +3,15 @@ package daemon
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // watching runs a watch over DIR/inventory.yaml, DIR/secret and all of DIR/templates, and gives what tells of reloads.
@@ -40,6 +44,22 @@ func must(t *testing.T, err error) {
 func write(t *testing.T, text string, path ...string) {
 	t.Helper()
 	must(t, os.WriteFile(filepath.Join(path...), []byte(text), 0o600))
+}
+
+// TestTemplateThatIsAPipe: opening one would wait for a writer, and hold up every reload.
+func TestTemplateThatIsAPipe(t *testing.T) {
+	dir := writeTree(t, map[string]string{"ipxe/plain.ipxe": "#!ipxe\n"})
+	must(t, unix.Mkfifo(filepath.Join(dir, "ipxe/pipe.ipxe"), 0o600))
+	own := plainFiles{os.DirFS(dir)}
+	if _, err := fs.ReadFile(own, "ipxe/pipe.ipxe"); err == nil || err.Error() != "open ipxe/pipe.ipxe: is not a plain file" {
+		t.Errorf("got %v", err)
+	}
+	if text, err := fs.ReadFile(own, "ipxe/plain.ipxe"); err != nil || string(text) != "#!ipxe\n" {
+		t.Errorf("got %q, %v", text, err)
+	}
+	if _, err := own.Open("none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
 }
 
 // TestFileWatchSeesEveryWayOfSaving: each change makes one reload, well before the watch would look by itself.

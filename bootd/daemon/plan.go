@@ -104,8 +104,19 @@ func beside(file, path string) string {
 
 // templateSet is the built-in templates under those of the inventory's own directory, read anew.
 func templateSet(snap *site.Snapshot) *render.Set {
-	own := os.DirFS(beside(snap.Inventory.File, snap.Templates))
+	own := plainFiles{os.DirFS(beside(snap.Inventory.File, snap.Templates))}
 	return render.New(render.Layer(own, templates.FS()))
+}
+
+// plainFiles refuses pipes and devices: to open one may take for ever.
+type plainFiles struct{ fs.FS }
+
+// Open implements fs.FS.
+func (p plainFiles) Open(name string) (fs.File, error) {
+	if st, err := fs.Stat(p.FS, name); err == nil && !st.Mode().IsRegular() && !st.IsDir() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("is not a plain file")}
+	}
+	return p.FS.Open(name)
 }
 
 // assume makes a link for each network.
