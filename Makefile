@@ -77,6 +77,7 @@ bench: ## the figures: start, memory, size, exchanges per second beside Kea
 	@$(MAKE) --no-print-directory build
 	go build -trimpath -o $(BIN)/bench ./lab/bench
 	@$(ROOT) $(BIN)/bench -bootd $(BIN)/bootd
+	BOOTD_KILLS=100 go test -count 1 -timeout 30m ./test/netns -run TestKill9 -v
 
 clean: ## what the other targets made
 	rm -rf $(BIN) build

@@ -8,6 +8,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -156,52 +157,90 @@ func rss(pid int) (int, error) {
 	return 0, fmt.Errorf("reading memory of process %d: no VmRSS line", pid)
 }
 
+// starter runs a server of a name and waits until it serves.
+type starter func(ctx context.Context, name string) (*server, error)
+
 // dhcp lets both servers answer the same clients in turn, so that a slow or busy machine is slow for both.
 func (b *bench) dhcp(ctx context.Context) error {
-	var ours, kea, ratio []float64
-	for i := range rounds {
-		for _, side := range []struct {
-			name  string
-			start func(context.Context, string, int) (*server, error)
-			rates *[]float64
-		}{{"kea", b.startKea, &kea}, {"bootd", b.start, &ours}} {
-			s, err := side.start(ctx, fmt.Sprintf("%s%d", side.name, i), clients)
-			if err != nil {
-				return err
-			}
-			res, err := s.load(ctx)
-			if err != nil {
-				return err
-			}
-			if err := s.stop(); err != nil {
-				return err
-			}
-			if res.Exchanges < exchanges {
-				return fmt.Errorf("loading %s: %d of %d exchanges in a minute, %d refused", side.name, res.Exchanges, exchanges, res.Refused)
-			}
-			*side.rates = append(*side.rates, res.Rate())
-			fmt.Printf("round %d %-5s %6.0f exchanges/s, median %v, 99%% %v, %d sent again, %v of CPU each\n", i+1, side.name, res.Rate(),
-				res.Quantile(0.5).Round(10*time.Microsecond), res.Quantile(0.99).Round(10*time.Microsecond), res.Retransmits,
-				(s.cpu() / time.Duration(res.Exchanges)).Round(time.Microsecond))
-		}
-		ratio = append(ratio, ours[i]/kea[i])
+	err := b.beside(ctx, "four messages", false, func(ctx context.Context, name string) (*server, error) { return b.start(ctx, name, clients) })
+	if err != nil {
+		return err
 	}
-	for _, r := range []*[]float64{&ours, &kea, &ratio} {
-		slices.Sort(*r)
+	err = b.beside(ctx, "rapid commit", true, func(ctx context.Context, name string) (*server, error) { return b.start(ctx, name, clients) })
+	if err != nil {
+		return err
 	}
-	mid := rounds / 2
-	b.add(fmt.Sprintf("DHCPv6 exchanges/s, %d outstanding: bootd (synced)", outstanding), fmt.Sprintf("%.0f", ours[mid]), "", true)
-	b.add(fmt.Sprintf("DHCPv6 exchanges/s, %d outstanding: Kea (not synced)", outstanding), fmt.Sprintf("%.0f", kea[mid]), "", true)
-	b.add("ratio bootd : Kea, median of the rounds", fmt.Sprintf("%.2f", ratio[mid]), ">= 1", ratio[mid] >= 1)
+	err = b.beside(ctx, "pool", false, func(ctx context.Context, name string) (*server, error) { return b.startWith(ctx, name, poolInventory) })
+	if err != nil {
+		return err
+	}
+	many, _, err := b.rounds(ctx, "10000 hosts", false, map[string]starter{
+		"bootd": func(ctx context.Context, name string) (*server, error) { return b.start(ctx, name, 10_000) },
+		"few":   func(ctx context.Context, name string) (*server, error) { return b.start(ctx, name, clients) },
+	})
+	if err != nil {
+		return err
+	}
+	cost := 100 * (1 - median(many["bootd"])/median(many["few"]))
+	b.add("cost of 10,000 reservations beside 512", fmt.Sprintf("%.0f %%", cost), "< 10 %", cost < 10)
 	return nil
 }
 
-func (s *server) load(ctx context.Context) (res load.Result, err error) {
+// beside measures bootd beside Kea and adds the rates, their ratio and the 99th percentiles.
+func (b *bench) beside(ctx context.Context, what string, rapid bool, ours starter) error {
+	rates, tails, err := b.rounds(ctx, what, rapid, map[string]starter{"kea": b.startKea, "bootd": ours})
+	if err != nil {
+		return err
+	}
+	ratio := make([]float64, rounds)
+	for i := range ratio {
+		ratio[i] = rates["bootd"][i] / rates["kea"][i]
+	}
+	b.add("DHCPv6 "+what+": exchanges/s, bootd (synced)", fmt.Sprintf("%.0f", median(rates["bootd"])), "", true)
+	b.add("DHCPv6 "+what+": exchanges/s, Kea (not synced)", fmt.Sprintf("%.0f", median(rates["kea"])), "", true)
+	b.add("DHCPv6 "+what+": ratio, median of the rounds", fmt.Sprintf("%.2f", median(ratio)), ">= 1.3", median(ratio) >= 1.3)
+	mine, others := median(tails["bootd"]), median(tails["kea"])
+	b.add("DHCPv6 "+what+": 99% of bootd / of Kea", fmt.Sprintf("%.1f / %.1f ms", mine, others), "<= Kea's", mine <= others)
+	return nil
+}
+
+// rounds lets servers answer the same clients in turn; it gives rates and 99th percentiles in ms by server and round.
+func (b *bench) rounds(ctx context.Context, what string, rapid bool, sides map[string]starter) (rates, tails map[string][]float64, err error) {
+	rates, tails = map[string][]float64{}, map[string][]float64{}
+	for i := range rounds {
+		for _, name := range slices.Sorted(maps.Keys(sides)) {
+			s, err := sides[name](ctx, fmt.Sprintf("%s%d", name, i))
+			if err != nil {
+				return nil, nil, err
+			}
+			res, err := s.load(ctx, rapid)
+			if err != nil {
+				return nil, nil, err
+			}
+			if err := s.stop(); err != nil {
+				return nil, nil, err
+			}
+			if res.Exchanges < exchanges {
+				return nil, nil, fmt.Errorf("loading %s: %d of %d exchanges in a minute, %d refused", name, res.Exchanges, exchanges, res.Refused)
+			}
+			rates[name] = append(rates[name], res.Rate())
+			tails[name] = append(tails[name], res.Quantile(0.99).Seconds()*1000)
+			fmt.Printf("%s, round %d %-5s %6.0f exchanges/s, median %v, 99%% %v, %d sent again, %v of CPU each\n", what, i+1, name, res.Rate(),
+				res.Quantile(0.5).Round(10*time.Microsecond), res.Quantile(0.99).Round(10*time.Microsecond), res.Retransmits,
+				(s.cpu() / time.Duration(res.Exchanges)).Round(time.Microsecond))
+		}
+	}
+	return rates, tails, nil
+}
+
+func median(all []float64) float64 { return slices.Sorted(slices.Values(all))[len(all)/2] }
+
+func (s *server) load(ctx context.Context, rapid bool) (res load.Result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	inner := s.client.Do(func() error {
 		res, err = load.Run(ctx, load.Config{
-			Interface: "eth0", Clients: clients, Outstanding: outstanding, Exchanges: exchanges, Base: baseMAC(),
+			Interface: "eth0", Clients: clients, Outstanding: outstanding, Exchanges: exchanges, Base: baseMAC(), Rapid: rapid,
 		})
 		return err
 	})

@@ -79,12 +79,19 @@ func linkLocal(srv *lab.Node) error {
 
 // start runs bootd on an inventory of n hosts and waits until it says READY.
 func (b *bench) start(ctx context.Context, name string, n int) (*server, error) {
+	return b.startWith(ctx, name, inventory(n))
+}
+
+// poolInventory lists nobody: all clients get addresses of the pool. Router: no other server is looked for.
+const poolInventory = "networks:\n  rack1: {interface: eth1, prefix: \"2001:db8:1::/64\", router: self, unknown: pool}\n"
+
+func (b *bench) startWith(ctx context.Context, name, text string) (*server, error) {
 	l, srv, cli, err := b.network(name)
 	if err != nil {
 		return nil, err
 	}
 	inv := l.Path("inventory.yaml")
-	if err := os.WriteFile(inv, []byte(inventory(n)), 0o644); err != nil {
+	if err := os.WriteFile(inv, []byte(text), 0o644); err != nil {
 		return nil, err
 	}
 	if err := os.MkdirAll(l.Path("files"), 0o755); err != nil {
@@ -104,7 +111,7 @@ func inventory(n int) string {
 }
 
 // startKea runs Debian's Kea as fast as it goes: memfile, several threads, errors only in the log.
-func (b *bench) startKea(ctx context.Context, name string, _ int) (*server, error) {
+func (b *bench) startKea(ctx context.Context, name string) (*server, error) {
 	l, srv, cli, err := b.network(name)
 	if err != nil {
 		return nil, err
@@ -126,7 +133,7 @@ const keaConfig = `{"Dhcp6": {
   "lease-database": {"type": "memfile", "persist": true, "lfc-interval": 0, "name": "%s"},
   "multi-threading": {"enable-multi-threading": true},
   "preferred-lifetime": 43200, "valid-lifetime": 86400,
-  "subnet6": [{"subnet": "2001:db8:1::/64", "interface": "eth1", "pools": [{"pool": "2001:db8:1::1000-2001:db8:1::ffff"}]}],
+  "subnet6": [{"subnet": "2001:db8:1::/64", "interface": "eth1", "rapid-commit": true, "pools": [{"pool": "2001:db8:1::1000-2001:db8:1::ffff"}]}],
   "loggers": [
     {"name": "kea-dhcp6", "severity": "ERROR", "output_options": [{"output": "stdout"}]},
     {"name": "kea-dhcp6.dhcp6", "severity": "INFO", "output_options": [{"output": "stdout", "flush": true}]},

@@ -28,6 +28,8 @@ type Config struct {
 	Clients, Outstanding int
 	// Exchanges ends the run; so does the context.
 	Exchanges int
+	// Rapid asks for two messages instead of four (RFC 8415 section 18.2.1).
+	Rapid bool
 	// Base is the first client's MAC; client i adds i to its last three octets.
 	Base ident.MAC
 	// Retry is the time until a message is sent again, default 1 s.
@@ -179,6 +181,9 @@ func (r *run) begin() error {
 		if c := &r.clients[i]; c.waiting == 0 {
 			r.xid = (r.xid + 1) & 0xffffff
 			c.xid, c.began = r.xid, time.Now()
+			if r.cfg.Rapid {
+				return r.send(i, msgReply, option(solicit(c), optRapidCommit, nil))
+			}
 			return r.send(i, msgAdvertise, solicit(c))
 		}
 	}

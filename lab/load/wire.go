@@ -23,6 +23,8 @@ const (
 	optIAAddr   = 5
 	optORO      = 6
 	optElapsed  = 8
+
+	optRapidCommit = 14
 )
 
 type message struct {
