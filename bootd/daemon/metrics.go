@@ -25,6 +25,8 @@ type Metrics struct {
 	conflicts *prometheus.CounterVec
 	gauges    map[gauge]prometheus.Gauge
 	pooled    *prometheus.GaugeVec
+	// networks are those that pooled shows; one task sets them.
+	networks map[string]bool
 
 	mu       sync.Mutex
 	messages map[[2]string]bool
@@ -100,12 +102,19 @@ func (m *Metrics) ServeHTTP(w http.ResponseWriter, r *http.Request) { m.handler.
 
 // pools shows how far the pools are used. Networks are names of the inventory.
 func (m *Metrics) pools(use []address.PoolUse) {
-	m.pooled.Reset()
+	here := map[string]bool{}
 	for _, u := range use {
+		here[u.Network] = true
 		for state, n := range map[string]int{"total": u.Size, "bound": u.Bound, "resting": u.Resting, "declined": u.Declined} {
 			m.pooled.WithLabelValues(u.Network, state).Set(float64(n))
 		}
 	}
+	for network := range m.networks {
+		if !here[network] { // a pool that is no more; the others are never missing for a moment
+			m.pooled.DeletePartialMatch(prometheus.Labels{"network": network})
+		}
+	}
+	m.networks = here
 }
 
 func (m *Metrics) set(g gauge, v float64) { m.gauges[g].Set(v) }

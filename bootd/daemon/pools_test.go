@@ -61,6 +61,10 @@ bootd_pool_addresses{network="rack1",state="total"} 10
 	if diff := cmp.Diff(wantMetrics, scrape(t, k.daemon.metrics, "bootd_pool")); diff != "" {
 		t.Error(diff)
 	}
+	k.daemon.world.Replace(sitetest.Inventory(t, "networks: {rack1: {interface: eth1, prefix: \"2001:db8:1::/64\"}}\nhosts: {r1n01: 52:54:00:aa:01:01}\n"))
+	if k.pools(); scrape(t, k.daemon.metrics, "bootd_pool") != "" {
+		t.Error("a pool that is no more is shown")
+	}
 	*now = now.Add(time.Hour + address.KeepExpired - time.Second)
 	k.forget(t.Context())
 	if n := records(k, store.TableLease); n != 10 {
