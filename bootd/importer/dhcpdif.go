@@ -120,8 +120,8 @@ func (d *dhcpd) option(s *statement, in scope) {
 	switch {
 	case s.arg(2) == "code":
 		return
-	case name == "dhcp-renewal-time" || name == "dhcp-rebinding-time":
-		d.lost(s.Place, "%s: renew and rebind times follow from the preferred lifetime (1/2 and 4/5 of it)", s)
+	case (name == "dhcp-renewal-time" || name == "dhcp-rebinding-time") && len(in.conditions) == 0:
+		d.seconds(in.to, map[string]string{"dhcp-renewal-time": "t1", "dhcp-rebinding-time": "t2"}[name], s.arg(2), s.Place)
 		return
 	case name == "dhcp6.rapid-commit":
 		d.itself(s.Place, "%s: a client that asks for it gets it", s)

@@ -44,6 +44,8 @@ type kea struct {
 	hostNames map[string]bool
 	byMAC     map[string]*node
 	ddns      bool
+	// listens are the interfaces of the server: relays come in there.
+	listens *node
 }
 
 // entry is how one key of a map is read.
@@ -215,6 +217,12 @@ func (k *kea) interfaces(v *jvalue, path string) {
 			if len(names) == 1 && names[0] != "*" {
 				k.only = names[0]
 			}
+			k.listens = &node{key: "transit", from: m.Place}
+			for _, n := range names {
+				if n != "*" {
+					k.listens.add("-", quote(n), m.Place)
+				}
+			}
 		},
 		"*": func(m jmember) { k.itself(m.Place, "%s.%s: links are followed as they come and go", path, m.name) },
 	})
@@ -247,15 +255,20 @@ func (k *kea) common(to *node, path string, t keaTimers, more map[string]entry) 
 			k.lost(m.Place, "%s.%s wants a number of seconds", path, m.name)
 		}
 	}
-	timer := func(num, den uint64) entry {
+	// A time that is what bootd tells anyway, a half and four fifths of the preferred lifetime, is not written.
+	timer := func(key string, num, den uint64) entry {
 		return func(m jmember) {
 			preferred := uint64(12 * 3600)
 			if t.preferred != nil {
 				preferred, _ = strconv.ParseUint(t.preferred.text, 10, 32)
 			}
-			ours := preferred * num / den
-			if m.value.text != strconv.FormatUint(ours, 10) {
-				k.lost(m.Place, "%s.%s %s: bootd tells %d, %d/%d of the preferred lifetime (RFC 8415 section 21.4)", path, m.name, oneLine(m.value.text), ours, num, den)
+			value, ok := seconds(m.value)
+			switch {
+			case !ok:
+				k.lost(m.Place, "%s.%s wants a number of seconds", path, m.name)
+			case m.value.text == strconv.FormatUint(preferred*num/den, 10):
+			default:
+				k.set(to, key, value, m.Place)
 			}
 		}
 	}
@@ -265,8 +278,8 @@ func (k *kea) common(to *node, path string, t keaTimers, more map[string]entry) 
 	table := map[string]entry{
 		"preferred-lifetime":     lifetime("preferred"),
 		"valid-lifetime":         lifetime("valid"),
-		"renew-timer":            timer(1, 2),
-		"rebind-timer":           timer(4, 5),
+		"renew-timer":            timer("t1", 1, 2),
+		"rebind-timer":           timer("t2", 4, 5),
 		"min-preferred-lifetime": bounds, "max-preferred-lifetime": bounds,
 		"min-valid-lifetime": bounds, "max-valid-lifetime": bounds,
 		"calculate-tee-times": func(jmember) {},
@@ -301,10 +314,15 @@ func seconds(v *jvalue) (string, bool) {
 	return duration(n), true
 }
 
+// infinity is the number of seconds that mean for ever (RFC 8415 section 7.7).
+const infinity = 1<<32 - 1
+
 // duration is a number of seconds in the largest unit that leaves nothing.
 func duration(n uint64) string {
 	const day = uint64(24 * time.Hour / time.Second)
 	switch {
+	case n == infinity:
+		return "infinite"
 	case n > 0 && n%day == 0:
 		return fmt.Sprintf("%dd", n/day)
 	case n > 0 && n%3600 == 0:

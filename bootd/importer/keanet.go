@@ -237,6 +237,9 @@ func (k *kea) pdPool(v *jvalue, path string, l *keaLink) {
 // finish writes what was gathered of each network: prefixes first.
 func (k *kea) finish() {
 	for _, l := range k.links {
+		if len(l.relays) > 0 && l.node.get("interface") == nil && k.listens != nil && len(k.listens.kids) > 0 && k.serve.get("transit") == nil {
+			k.put(k.serve, k.listens)
+		}
 		var head []*node
 		if i := l.node.get("interface"); i != nil {
 			head = append(head, i)
