@@ -47,7 +47,10 @@ func (s *server) inventory(snap *site.Snapshot) InventoryStatus {
 }
 
 func networkStatus(n *site.Network, use []address.PoolUse) NetworkStatus {
-	out := NetworkStatus{Name: n.Name, Interface: n.Interface, Up: n.Link != nil && n.Link.Up, Prefixes: []string{}}
+	out := NetworkStatus{Name: n.Name, Interface: n.Interface, Up: n.Served(), Prefixes: []string{}}
+	for _, a := range n.Relays {
+		out.Relays = append(out.Relays, a.String())
+	}
 	for _, p := range n.Prefixes {
 		out.Prefixes = append(out.Prefixes, p.Prefix.String())
 	}

@@ -46,6 +46,7 @@ type InventoryStatus struct {
 type NetworkStatus struct {
 	Name      string   `json:"name"`
 	Interface string   `json:"interface"`
+	Relays    []string `json:"relays,omitempty"`
 	Up        bool     `json:"up"`
 	Prefixes  []string `json:"prefixes"`
 	// Address is ours, empty while there is none.

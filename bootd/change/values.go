@@ -133,6 +133,9 @@ func suffix(a netip.Addr) netip.Addr {
 func network(n *site.Network) values {
 	var v values
 	v.add("interface", n.Interface)
+	if len(n.Relays) > 0 {
+		v.add("relay", list(n.Relays))
+	}
 	prefixes := make([]netip.Prefix, len(n.Prefixes))
 	for i, p := range n.Prefixes {
 		prefixes[i] = p.Prefix

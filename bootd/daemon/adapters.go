@@ -3,7 +3,6 @@ package daemon
 import (
 	"crypto/rand"
 	"errors"
-	"net/netip"
 	"syscall"
 
 	"bootd.internal/bootd/decide/who"
@@ -50,7 +49,11 @@ func (d *Daemon) openAdapters() error {
 }
 
 func (d *Daemon) perLink(name string, start func(site.Link) (Task, error)) {
-	d.links = append(d.links, EachLink(name, d.world, d.log, d.now, func(l site.Link) (Task, error) {
+	d.perLinkOf(d.world, name, start)
+}
+
+func (d *Daemon) perLinkOf(w LinkWatch, name string, start func(site.Link) (Task, error)) {
+	d.links = append(d.links, EachLink(name, w, d.log, d.now, func(l site.Link) (Task, error) {
 		t, err := start(l)
 		if errors.Is(err, syscall.EPERM) {
 			return nil, capability(name+" on "+l.Name, err)
@@ -68,7 +71,7 @@ func (d *Daemon) openDHCP(n *netif.Neighbours) error {
 		return port{"udp", 547, "DHCPv6"}.explain("/proc", err)
 	}
 	d.tasks = append(d.tasks, s)
-	d.perLink("dhcp6", func(l site.Link) (Task, error) { return s.Link(l), nil })
+	d.perLinkOf(transit{d.world}, "dhcp6", func(l site.Link) (Task, error) { return s.Link(l), nil })
 	return nil
 }
 
@@ -111,17 +114,17 @@ func (d *Daemon) who(n *netif.Neighbours, at site.Arrival) string {
 	}
 	name := ""
 	d.store.Read(func(v store.View) {
-		if m := who.Identify(snap, v, network, evidence(n, at.Index, at.Source)); m.Host != nil {
+		if m := who.Identify(snap, v, network, evidence(n, at)); m.Host != nil {
 			name = m.Host.Name
 		}
 	})
 	return name
 }
 
-func evidence(n *netif.Neighbours, index int, source netip.Addr) []who.Evidence {
+func evidence(n *netif.Neighbours, at site.Arrival) []who.Evidence {
 	var ev []who.Evidence
-	if m, ok := n.MAC(index, source); ok {
+	if m, ok := n.MAC(at.Index, at.Source); ok && !at.Relay.IsValid() {
 		ev = append(ev, who.Frame(m)...)
 	}
-	return append(ev, who.Source(source)...)
+	return append(ev, who.Source(at.Source)...)
 }

@@ -126,7 +126,7 @@ func fromStranger(e timeline.Event) bool {
 	switch e.Kind {
 	case timeline.LinkUp, timeline.LinkDown, timeline.Ready, timeline.Stopping:
 		return false
-	case timeline.ForeignRouter, timeline.ForeignServer:
+	case timeline.ForeignRouter, timeline.ForeignServer, timeline.ForeignRelay:
 		return false // their adapters bound them, and nobody should miss one in a flood
 	case timeline.Warning:
 		return e.MAC != ident.MAC{} // what an unlisted machine asked for in vain; our own warnings name no card

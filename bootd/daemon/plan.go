@@ -124,6 +124,9 @@ func assume(inv *inventory.Inventory) site.Facts {
 	var f site.Facts
 	seen := map[string]int{}
 	for _, n := range inv.Networks {
+		if !n.Interface.Set() {
+			continue
+		}
 		i, ok := seen[n.Interface.V]
 		if !ok {
 			i = len(f.Links)

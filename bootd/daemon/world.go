@@ -91,6 +91,20 @@ func (w *World) Links() []site.Link {
 	return out
 }
 
+// transit is the links of the world with those that relays come in on: DHCPv6 is heard there too.
+type transit struct{ *World }
+
+// Links are those of the networks, then the transit links that are none of them.
+func (t transit) Links() []site.Link {
+	out := t.World.Links()
+	for _, l := range t.Snapshot().TransitLinks {
+		if !slices.ContainsFunc(out, func(x site.Link) bool { return x.Name == l.Name }) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
 // Changed gets a value after each new snapshot; those that nobody took yet become one. It is closed when ctx ends.
 func (w *World) Changed(ctx context.Context) <-chan struct{} {
 	ch := make(chan struct{}, 1)
@@ -204,19 +218,19 @@ func (w *World) tellLinks(prev, snap *site.Snapshot) {
 		if before == after && (was == nil || was.Own == n.Own) {
 			continue
 		}
-		e := timeline.Event{Adapter: "daemon", Kind: timeline.LinkUp, Network: n.Name, Detail: n.Interface}
+		e := timeline.Event{Adapter: "daemon", Kind: timeline.LinkUp, Network: n.Name, Detail: n.Where()}
 		if n.Own.IsValid() {
 			e.Addr = n.Own.String()
 		}
 		if !after {
 			e.Kind = timeline.LinkDown
 		}
-		w.log.Info("network changed", "network", n.Name, "interface", n.Interface, "up", after, "address", e.Addr)
+		w.log.Info("network changed", "network", n.Name, "on", n.Where(), "up", after, "address", e.Addr)
 		w.events.Record(e)
 	}
 }
 
-func serves(n *site.Network) bool { return n != nil && n.Link != nil && n.Link.Up }
+func serves(n *site.Network) bool { return n != nil && n.Served() }
 
 func (w *World) tellProblems(now []site.Problem) {
 	for _, p := range now {

@@ -109,10 +109,17 @@ func badInput() []bad {
 		{"compression behind a relay", relay(0, msg(address.Solicit, opt(dhcpv6.OptionDomainSearchList, compressed[:9]...))), reason.HostileLabel},
 		{"FQDN label of 64", msg(address.Solicit, opt(dhcpv6.OptionFQDN, append([]byte{0}, long...)...)), reason.HostileLabel},
 		{"label past the end", msg(address.Solicit, opt(dhcpv6.OptionDomainSearchList, 9, 'x')), reason.HostileLabel},
-		{"Relay-Forward", relays(1), reason.UnconfiguredRelay},
-		{"eight relay levels", relays(8), reason.UnconfiguredRelay},
+		{"Relay-Forward", relays(1), reason.None},
+		{"eight relay levels", relays(8), reason.None},
 		{"nine relay levels", relays(9), reason.Oversized},
 		{"thirty relay levels", relays(30), reason.Oversized},
+		{"an unknown message in a Relay-Forward", relay(0, msg(36)), reason.UnknownMessage},
+		{"two interface-ids", relay(0, msg(1), opt(dhcpv6.OptionInterfaceID, 1), opt(dhcpv6.OptionInterfaceID, 1)), reason.Malformed},
+		{"two relay ports", relay(0, msg(1), opt(dhcpv6.OptionRelayPort, 1, 1), opt(dhcpv6.OptionRelayPort, 1, 1)), reason.Malformed},
+		{"relay port of one octet", relay(0, msg(1), opt(dhcpv6.OptionRelayPort, 1)), reason.Malformed},
+		{"remote-id without its enterprise", relay(0, msg(1), opt(dhcpv6.OptionRemoteID, 0, 0, 9)), reason.Malformed},
+		{"two MACs", relay(0, msg(1), opt(dhcpv6.OptionClientLinkLayerAddr, 0, 1, 2, 0, 0, 0, 0, 1), opt(dhcpv6.OptionClientLinkLayerAddr, 0, 1, 2, 0, 0, 0, 0, 2)), reason.Malformed},
+		{"junk in relay-supplied options", relay(0, msg(1), opt(dhcpv6.OptionRSOO, 0, 65, 0, 9, 1)), reason.Malformed},
 		{"hop count 255", relay(255, msg(address.Solicit)), reason.Oversized},
 		{"Relay-Forward without a message", relay(0, nil), reason.Malformed},
 		{"Relay-Forward cut short", relay(0, nil)[:33], reason.Malformed},
@@ -194,7 +201,7 @@ func TestOddInput(t *testing.T) {
 }
 
 func compare() []cmp.Option {
-	return []cmp.Option{cmp.AllowUnexported(packet{}), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.EquateEmpty()}
+	return []cmp.Option{cmp.AllowUnexported(packet{}, hop{}), cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.EquateEmpty()}
 }
 
 // TestEncodeFits: however much there is to say, a reply crosses every IPv6 link, and what must be said is there.

@@ -54,8 +54,10 @@ func (m *Membership) Run(ctx context.Context) (err error) {
 			}
 		}()
 	}
-	stop := m.server.startSearch(m.link)
-	defer stop()
+	if _, served := m.server.cfg.Snapshot().ServesLink(m.link.Name); served { // who else serves a transit link is none of ours
+		stop := m.server.startSearch(m.link)
+		defer stop()
+	}
 	close(m.ready)
 	<-ctx.Done()
 	return nil

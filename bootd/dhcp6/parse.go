@@ -32,6 +32,8 @@ const usualOptions = 12
 type packet struct {
 	xid [3]byte
 	req address.Request // At and Evidence are still empty
+	// hops are the relays that it came through, the one next to us first; none on a link.
+	hops []hop
 }
 
 // parse reads one datagram. A reason other than None: stay silent. What cannot be read of an option that real firmware
@@ -43,17 +45,20 @@ func parse(b []byte) (packet, reason.Reason) {
 	case len(b) < lenHeader:
 		return packet{}, reason.Malformed
 	}
+	if b[0] == byte(dhcpv6.MessageTypeRelayForward) {
+		return relayed(b)
+	}
+	return client(b)
+}
+
+// client reads a message of a client.
+func client(b []byte) (packet, reason.Reason) {
 	p := packet{xid: [3]byte(b[1:4]), req: address.Request{Msg: address.Msg(b[0])}}
 	switch p.req.Msg {
 	case address.Solicit, address.RequestMsg, address.Confirm, address.Renew, address.Rebind, address.Release,
 		address.Decline, address.InformationRequest:
 	case address.Advertise, address.ReplyMsg, address.Msg(dhcpv6.MessageTypeReconfigure), address.Msg(dhcpv6.MessageTypeRelayReply):
 		return p, reason.NotForServers
-	case address.Msg(dhcpv6.MessageTypeRelayForward):
-		if r := relayed(b); r != reason.None {
-			return p, r
-		}
-		return p, reason.UnconfiguredRelay
 	default:
 		return p, reason.UnknownMessage
 	}

@@ -162,52 +162,5 @@ func names(b []byte) reason.Reason {
 	return reason.None
 }
 
-// relayed checks a Relay-Forward and all inside it, without recursion.
-func relayed(b []byte) reason.Reason {
-	for range maxRelays {
-		if len(b) < lenRelayHeader {
-			return reason.Malformed
-		}
-		if b[1] >= maxRelays {
-			return reason.Oversized
-		}
-		inner, r := relayMessage(b[lenRelayHeader:])
-		if r != reason.None {
-			return r
-		}
-		if inner[0] != byte(dhcpv6.MessageTypeRelayForward) {
-			if inner[0] == byte(dhcpv6.MessageTypeRelayReply) {
-				return reason.NotForServers
-			}
-			var s scan
-			return s.message(inner[lenHeader:])
-		}
-		b = inner
-	}
-	return reason.Oversized
-}
-
-// relayMessage finds the one Relay Message option of a Relay-Forward.
-func relayMessage(b []byte) (inner []byte, r reason.Reason) {
-	r = eachOption(b, func(code dhcpv6.OptionCode, data []byte) reason.Reason {
-		switch code {
-		case dhcpv6.OptionRelayMsg:
-			if inner != nil || len(data) < lenHeader {
-				return reason.Malformed
-			}
-			inner = data
-		case dhcpv6.OptionClientLinkLayerAddr: // u16 hardware type and a MAC (RFC 6939 section 4)
-			if len(data) != 8 {
-				return reason.Malformed
-			}
-		}
-		return leaf(code, data)
-	})
-	if r == reason.None && inner == nil {
-		r = reason.Malformed
-	}
-	return inner, r
-}
-
 // isDUID: two octets of type and 1 to 128 more (RFC 8415 section 11.1).
 func isDUID(b []byte) bool { return len(b) >= 3 && len(b) <= 130 }

@@ -44,15 +44,26 @@ func (s *Server) serve(ctx context.Context, d *datagram) {
 		return
 	}
 	snap := s.cfg.Snapshot()
-	s.evidence(&p.req, snap, d)
-	p.req.Hold = s.hold(d.link, start)
+	if len(p.hops) > 0 {
+		if !s.relayed(d, &p, snap, start) {
+			return
+		}
+	} else {
+		s.evidence(&p.req, snap, d)
+		p.req.Hold = s.hold(d.link, start)
+	}
 	decision, err := s.decide(ctx, snap, p.req, start)
+	if len(p.hops) > 0 {
+		s.ports.charge(s.ports.of(p.req.At.Relay, p.hops), decision, start)
+	}
 	var out sent
 	if err == nil && decision.Reply != nil {
-		out.octets, out.left = encodeWhole(decision.Reply, p.xid, p.req.Client, snap.ServerDUID)
-		err = s.send(d, out.octets)
+		var reply []byte
+		reply, out.left = encodeWhole(decision.Reply, p.xid, p.req.Client, snap.ServerDUID)
+		out.octets = wrap(p.hops, passOn(reply, p.hops, p.req.ORO))
+		err = s.send(d, p.hops, out.octets)
 	}
-	if decision.Outcome.Reason == reason.OtherServer {
+	if decision.Outcome.Reason == reason.OtherServer && len(p.hops) == 0 {
 		s.overheard(d.link, p.req)
 	}
 	out.err, out.took = err, s.cfg.Now().Sub(start)
@@ -135,14 +146,23 @@ func (s *Server) standing(snap *site.Snapshot, req address.Request, now time.Tim
 }
 
 // send writes to where the packet came from, over the interface that it came in on. Asked at an address of ours, it
-// answers from that; asked at a group, the kernel picks the address that fits the client's.
-func (s *Server) send(d *datagram, b []byte) error {
+// answers from that; asked at a group, the kernel picks the address that fits the client's. To a relay with a global address
+// the kernel's routes lead, and a relay listens on the servers' port unless it says otherwise (RFC 8357 section 5.2).
+func (s *Server) send(d *datagram, hops []hop, b []byte) error {
 	cm := ipv6.ControlMessage{IfIndex: d.link}
 	if !d.dst.IsMulticast() {
 		cm.Src = d.dst.AsSlice()
 	}
 	// The interface in the control message stands for the zone.
 	to := netip.AddrPortFrom(d.from.Addr().WithZone(""), d.from.Port())
+	if len(hops) > 0 {
+		if !to.Addr().IsLinkLocalUnicast() {
+			cm.IfIndex = 0
+		}
+		if hops[0].port == nil {
+			to = netip.AddrPortFrom(to.Addr(), serverPort)
+		}
+	}
 	if _, _, err := s.conn.WriteMsgUDPAddrPort(b, cm.Marshal(), to); err != nil {
 		return fmt.Errorf("sending DHCPv6 reply: %w", err)
 	}

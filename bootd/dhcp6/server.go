@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"net"
 	"net/netip"
 	"os"
@@ -76,6 +77,9 @@ type Server struct {
 	mu sync.Mutex
 	// searches are those of the links that are served, by interface number.
 	searches map[int]*search
+
+	relays book
+	ports  ports
 }
 
 // datagram is one packet as it came in.
@@ -111,6 +115,7 @@ func listen(cfg Config, port int) (*Server, error) {
 		cfg: cfg, conn: conn, group: ipv6.NewPacketConn(conn),
 		ready: make(chan struct{}), queue: make(chan *datagram, cfg.Queue),
 		searches: map[int]*search{},
+		ports:    ports{seed: maphash.MakeSeed()},
 	}
 	s.pool.New = func() any { return new(datagram) }
 	if err := s.group.SetControlMessage(ipv6.FlagInterface|ipv6.FlagDst, true); err != nil {

@@ -85,7 +85,11 @@ func Examine(in Input) Report {
 	x := &examination{Input: in}
 	x.site()
 	x.capabilities()
+	x.relays()
 	for _, n := range in.Snapshot.Networks {
+		if n.Interface == "" { // its link is another router's
+			continue
+		}
 		x.routers(n)
 		x.servers(n)
 		x.flags(n)
@@ -219,6 +223,17 @@ func (x *examination) servers(n *site.Network) {
 			x.add(Error, n, text+" and offers addresses", "iPXE takes the first offer it hears: with the other's it boots nothing",
 				"switch it off on this link, or let it ignore machines that boot")
 		}
+	}
+}
+
+// relays are those that no network names.
+func (x *examination) relays() {
+	for _, f := range x.Foreign {
+		if _, known := x.Snapshot.Serves(site.Arrival{Relay: f.Relay}); f.Kind != timeline.OtherRelay || known || x.Now.Sub(f.Last) > stale {
+			continue
+		}
+		x.add(Warning, nil, fmt.Sprintf("a relay at %s asks on %s for clients of the link %s (heard %s ago), and no network names it", f.Addr, f.Link, f.Relay,
+			x.Now.Sub(f.Last).Round(time.Second)), "machines behind it get no answer", "if it is yours, list it below networks: "+site.RelayLine(f.Relay))
 	}
 }
 

@@ -98,6 +98,14 @@ func TestExamine(t *testing.T) {
 		{name: "another server without addresses", text: healthy, change: foreign(server(false, false)), want: []string{
 			"note: the DHCPv6 server with DUID 00:03:00:01:61:62:63:64:65:66 (fe80::9) answers on eth1 (heard 0s ago) and offers no address | ",
 		}},
+		{name: "a relay that nobody listed", text: healthy, change: func(in *Input) {
+			f := server(false, false)
+			f.Kind, f.Relay = timeline.OtherRelay, netip.MustParseAddr("2001:db8:9::1")
+			in.Foreign = []heard.Foreign{f}
+		}, want: []string{
+			"warning: a relay at fe80::9 asks on eth1 for clients of the link 2001:db8:9::1 (heard 0s ago), and no network names it | machines behind it get no answer",
+		}},
+		{name: "a network behind a relay that bootd does not advertise on", text: strings.Replace(healthy, "64\"}", "64\"}\n  rack2: {relay: \"2001:db8:2::1\", prefix: \"2001:db8:2::/64\"}", 1)},
 		{name: "our flags", text: strings.Replace(healthy, "64\"}", "64\", ra: {managed: false, other: false, autonomous: false, on_link: false}}", 1), want: []string{
 			"error: ra.managed and ra.other are both false | iPXE asks DHCPv6 for nothing at all: no boot script",
 			"warning: ra.autonomous is false | Debian's installer gives its DHCPv6 address back and has none left to fetch its answers from",

@@ -202,7 +202,7 @@ func (x explainer) byAddress(a netip.Addr) (*site.Host, *site.NIC, error) {
 	}
 	n, inside := x.Snapshot.NetworkOf(a)
 	if inside {
-		x.note("%s lies in network %s (%s)", a, n.Name, n.Interface)
+		x.note("%s lies in network %s (%s)", a, n.Name, n.Where())
 		if a == n.Own {
 			x.note("it is bootd's own address there")
 			return nil, nil, nil

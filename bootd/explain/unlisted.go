@@ -73,8 +73,12 @@ func (x explainer) pooled(n *site.Network, ev []who.Evidence, has bool) {
 
 // offered is what an unlisted client is offered on a network, in words.
 func (x explainer) offered(n *site.Network, ev []who.Evidence) string {
+	at := site.Arrival{Link: n.Interface}
+	if n.Interface == "" && len(n.Relays) > 0 {
+		at.Relay = n.Relays[0]
+	}
 	q := address.Request{
-		At: site.Arrival{Link: n.Interface}, Msg: address.Solicit, Client: "\x00\x00", Evidence: ev,
+		At: at, Msg: address.Solicit, Client: "\x00\x00", Evidence: ev,
 		IAs: []address.IA{{Kind: address.IANA}},
 	}
 	for _, e := range ev {

@@ -178,8 +178,11 @@ func (b *Book) outcome(o timeline.Observation, now time.Time) {
 
 func (b *Book) other(f timeline.Foreign, now time.Time) {
 	k := foreignKey{kind: f.Kind, link: f.Link, duid: f.DUID}
-	if f.Kind == timeline.OtherRouter {
+	switch f.Kind {
+	case timeline.OtherRouter:
 		k.addr = f.Addr.String()
+	case timeline.OtherRelay: // one router may be the relay of many links
+		k.addr = f.Relay.String()
 	}
 	old, ok := b.foreign[k]
 	if !ok {

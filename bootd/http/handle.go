@@ -108,6 +108,9 @@ func ask(f *boot.Fetch, r *http.Request) {
 // counts only behind a router. On the link anybody can take any address: whose card the kernel does not know just now
 // (it stopped to answer solicitations, for one) is nobody, else it would be whoever owns the address.
 func (s *Server) evidence(snap *site.Snapshot, at site.Arrival) []who.Evidence {
+	if at.Relay.IsValid() {
+		return who.Source(at.Source) // what its frame says is the router's
+	}
 	m, ok := s.cfg.Neighbours.MAC(at.Index, at.Source)
 	switch {
 	case ok:
@@ -121,7 +124,7 @@ func (s *Server) evidence(snap *site.Snapshot, at site.Arrival) []who.Evidence {
 // onLink reports whether a peer is a neighbour: its address is link-local, or of the network on the link that it came in on.
 func onLink(snap *site.Snapshot, at site.Arrival) bool {
 	n, ok := snap.Serves(at)
-	return at.Source.IsLinkLocalUnicast() || ok && n.Contains(at.Source)
+	return at.Source.IsLinkLocalUnicast() || ok && !at.Relay.IsValid() && n.Contains(at.Source)
 }
 
 // decide lets decide/boot decide and makes the decision durable. A script that changes nothing needs no commit: a rack

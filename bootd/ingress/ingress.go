@@ -135,8 +135,9 @@ func TCPIndex(c *net.TCPConn) (int, error) {
 	return index, nil
 }
 
-// Served finds the network of the link that something came in on. The reason is None when it is served, else
-// NotServedLink. The machine itself (loopback) is always served; it may then have no network.
+// Served finds the network of the link that something came in on, or, where that link carries what relays forward, the
+// network behind a relay that its source belongs to. The reason is None when it is served, else NotServedLink. The machine
+// itself (loopback) is always served; it may then have no network.
 func Served(snap *site.Snapshot, index int, source, dest netip.Addr) (site.Arrival, *site.Network, reason.Reason) {
 	at := site.Arrival{Index: index, Source: source.WithZone("").Unmap(), Dest: dest.WithZone("").Unmap()}
 	if snap == nil {
@@ -150,10 +151,26 @@ func Served(snap *site.Snapshot, index int, source, dest netip.Addr) (site.Arriv
 	for _, n := range snap.Networks {
 		if n.Link != nil && n.Link.Index == index {
 			at.Link = n.Link.Name
+			if far, ok := snap.Behind(at.Source); ok && far != n {
+				return behind(snap, at, far)
+			}
 			return at, n, reason.None
 		}
 	}
+	if far, ok := snap.Behind(at.Source); ok {
+		return behind(snap, at, far)
+	}
 	return at, nil, reason.NotServedLink
+}
+
+// behind accepts a source from behind a relay on the links that may carry it.
+func behind(snap *site.Snapshot, at site.Arrival, n *site.Network) (site.Arrival, *site.Network, reason.Reason) {
+	l, ok := snap.Carries(at.Index)
+	if !ok {
+		return at, nil, reason.NotServedLink
+	}
+	at.Link, at.Relay = l.Name, n.Relays[0]
+	return at, n, reason.None
 }
 
 // Local reports whether an address belongs to a served network, or is link-local or the machine's own loopback: whom a

@@ -30,6 +30,7 @@ func (p *parser) check() {
 	c.upstreams()
 	c.recordNames()
 	c.links()
+	c.relays()
 	c.lengths()
 	c.overlaps()
 	c.lifetimes()
@@ -118,7 +119,7 @@ func (c *checker) links() {
 func (c *checker) lengths() {
 	for i := range c.inv.Networks {
 		n := &c.inv.Networks[i]
-		if n.RA.Autonomous.Set() && !n.RA.Autonomous.V || n.Router.V == "other" {
+		if n.RA.Autonomous.Set() && !n.RA.Autonomous.V || n.Router.V == "other" || !n.Interface.Set() {
 			continue
 		}
 		for _, p := range n.Prefixes {

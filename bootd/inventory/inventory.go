@@ -84,6 +84,11 @@ type Serve struct {
 	Forward Value[[]Upstream]
 	// HTTPPort is the TCP port of the boot files and scripts, default 80.
 	HTTPPort Value[int]
+	// Address is ours that hosts behind relays are told; default: a global one on the transit interfaces, else on the
+	// networks' own.
+	Address Value[netip.Addr]
+	// Transit are the interfaces on which relays and the hosts behind them come in; default: those of the networks.
+	Transit Value[[]string]
 	// Metrics is where Prometheus metrics are served, default [::1]:9547; "off" is the zero AddrPort.
 	Metrics Value[netip.AddrPort]
 }
@@ -174,9 +179,11 @@ type Disk struct {
 type Network struct {
 	Name string
 	Pos  Pos
-	// Interface is the link it is on.
+	// Interface is the link it is on; unset: it is behind relays alone.
 	Interface Value[string]
-	Prefixes  []Value[netip.Prefix]
+	// Relays are the link-addresses that relays name for it (RFC 8415 section 19.1.1).
+	Relays   []Value[netip.Addr]
+	Prefixes []Value[netip.Prefix]
 	// Auto: besides Prefixes, those of the interface's own addresses, as they come and go.
 	Auto Value[bool]
 	// Router: self (default: bootd sends RAs) or other (a hardware router does).

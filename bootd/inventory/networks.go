@@ -15,9 +15,11 @@ var networkFields = withSettings([]field[Network]{
 			p.incomplete[n.Name] = true
 		}
 	}},
+	{name: "relay", set: func(p *parser, n *Network, v value) {
+		n.Relays, _ = someOf(placed((*parser).unicast))(p, v)
+	}},
 	{name: "router", set: put(func(n *Network) *Value[string] { return &n.Router }, oneOf([]string{"self", "other"}))},
 	{name: "ra", set: func(p *parser, n *Network, v value) { walk(p, v, raFields, &n.RA) }},
-	{name: "relay"},
 	{name: "delegate"},
 	{name: "pool", set: func(p *parser, n *Network, v value) { p.pool(n, v) }},
 }, inNetworks, func(n *Network) *Settings { return &n.Settings })
@@ -51,8 +53,8 @@ func (p *parser) network(key *yaml.Node, v value) {
 		p.incomplete[n.Name] = true
 	}
 	if len(p.faults) == before { // one mistake, one fault: a misspelt key is not missing as well
-		if !n.Interface.Set() {
-			p.fault(at, v.path, "names no interface: write interface: eth1")
+		if !n.Interface.Set() && len(n.Relays) == 0 {
+			p.fault(at, v.path, "names no interface: write interface: eth1, or relay: with the address of the router before it")
 		}
 		if len(n.Prefixes) == 0 && !n.Auto.Set() {
 			p.fault(at, v.path, "has no prefix: write prefix: \"2001:db8:1::/64\"")

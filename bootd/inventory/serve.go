@@ -13,6 +13,8 @@ var serveFields = []field[Serve]{
 	{name: "loaders", set: loaders},
 	{name: "forward", set: put(func(s *Serve) *Value[[]Upstream] { return &s.Forward }, listOf((*parser).upstream))},
 	{name: "http_port", set: put(func(s *Serve) *Value[int] { return &s.HTTPPort }, between(1, 65535))},
+	{name: "address", set: put(func(s *Serve) *Value[netip.Addr] { return &s.Address }, (*parser).unicast)},
+	{name: "transit", set: put(func(s *Serve) *Value[[]string] { return &s.Transit }, someOf((*parser).ifname))},
 	{name: "metrics", set: put(func(s *Serve) *Value[netip.AddrPort] { return &s.Metrics }, (*parser).metrics)},
 }
 

@@ -16,6 +16,7 @@ type index struct {
 	byAddr   map[netip.Addr]*NIC
 	networks map[string]*Network
 	byLink   map[string]*Network
+	byRelay  map[netip.Addr]*Network
 }
 
 // Host finds a host by its name.
@@ -71,7 +72,8 @@ func (s *Snapshot) Network(name string) (*Network, bool) {
 // link is not served.
 func (s *Snapshot) Serves(at Arrival) (*Network, bool) {
 	if at.Relay.IsValid() {
-		return nil, false // relays come with their own issue: no network is behind one yet
+		n, ok := s.index.byRelay[at.Relay]
+		return n, ok
 	}
 	n, ok := s.index.byLink[at.Link]
 	return n, ok

@@ -31,7 +31,7 @@ func (r *resolver) network(in *inventory.Network) {
 		Options:            portal(r.options(layers...), in),
 		T1:                 pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.T1 }).V,
 		T2:                 pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.T2 }).V,
-		RouterSelf:         in.Router.V != "other", RouterWritten: in.Router.Set(), Auto: in.Auto.Set(),
+		RouterSelf:         in.Router.V != "other" && in.Interface.Set(), RouterWritten: in.Router.Set(), Auto: in.Auto.Set(),
 	}
 	for _, p := range in.Prefixes {
 		n.Prefixes = append(n.Prefixes, Prefix{Prefix: p.V})
@@ -41,7 +41,13 @@ func (r *resolver) network(in *inventory.Network) {
 	if !search.Set() {
 		n.Search = []string{n.Domain}
 	}
-	r.link(n, in.Interface.Pos)
+	for _, a := range in.Relays {
+		n.Relays = append(n.Relays, a.V)
+		r.snap.index.byRelay[a.V] = n
+	}
+	if n.Interface != "" {
+		r.link(n, in.Interface.Pos)
+	}
 	servers := pick(layers, func(s *inventory.Settings) inventory.Value[[]netip.Addr] { return s.Nameservers })
 	n.Nameservers = slices.Clone(servers.V)
 	if !servers.Set() && n.Own.IsValid() {

@@ -33,6 +33,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 				byAddr:   make(map[netip.Addr]*NIC, len(inv.Hosts)),
 				networks: make(map[string]*Network, len(inv.Networks)),
 				byLink:   make(map[string]*Network, len(inv.Networks)),
+				byRelay:  make(map[netip.Addr]*Network),
 			},
 		},
 		defaults: inv.Defaults,
@@ -46,6 +47,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 		r.network(&inv.Networks[i])
 	}
 	r.stale()
+	r.relayed()
 	for i := range inv.Profiles {
 		r.profile(&inv.Profiles[i])
 	}

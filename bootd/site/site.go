@@ -58,6 +58,10 @@ type Snapshot struct {
 	// DNS is how names are resolved that are not the site's own.
 	DNS      DNS
 	HTTPPort int
+	// Transit are the interfaces that relays and the hosts behind them come in on, TransitLinks those of them that exist;
+	// where none is named, they come in on the links of the networks.
+	Transit      []string
+	TransitLinks []Link
 	// Files and Templates are directories as the inventory names them: relative ones are relative to its file.
 	Files, Templates string
 	// Metrics is where Prometheus metrics are served; the zero AddrPort: nowhere.
@@ -108,10 +112,13 @@ type Upstream = inventory.Upstream
 // Network is one network as it is served now.
 type Network struct {
 	Name string
-	// Interface is the link that the inventory names; Link is nil while it does not exist.
+	// Interface is the link that the inventory names, "" for a network that is behind relays alone; Link is nil while it
+	// does not exist.
 	Interface string
 	Link      *Link
-	Prefixes  []Prefix
+	// Relays are the link-addresses that relays name for the network.
+	Relays   []netip.Addr
+	Prefixes []Prefix
 	// Stale are prefixes that the network had before: no host gets an address in them any more, and those that have one are told
 	// to take another (RFC 9096 section 3.5).
 	Stale []Stale
@@ -221,7 +228,8 @@ type Arrival struct {
 	Index int
 	// Source and Dest are without zone.
 	Source, Dest netip.Addr
-	// Relay is the link-address of the innermost relay that names a network; invalid on link.
+	// Relay is the link-address that names the network, of the relay next to the client that names any; of a request
+	// from behind a router the first relay of its network. Invalid on link.
 	Relay netip.Addr
 }
 

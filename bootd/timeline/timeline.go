@@ -39,6 +39,7 @@ const (
 	RouterSolicit Kind = "router-solicit"  // a machine asked for a router
 	ForeignRouter Kind = "foreign-router"  // another router advertises on our link
 	ForeignServer Kind = "foreign-server"  // another DHCPv6 server answers on our link
+	ForeignRelay  Kind = "foreign-relay"   // a relay that no network names asks, see Detail for the line to add
 	Discovered    Kind = "discovered"      // a machine that nobody listed said who it is
 	LinkUp        Kind = "link-up"         // a served link came
 	LinkDown      Kind = "link-down"       // a served link went
@@ -135,6 +136,7 @@ type ForeignKind string
 const (
 	OtherRouter ForeignKind = "router"
 	OtherServer ForeignKind = "dhcp6-server"
+	OtherRelay  ForeignKind = "relay"
 )
 
 // ForeignPrefix is a prefix that another router advertises.
@@ -166,6 +168,8 @@ type Foreign struct {
 	Nameservers   []netip.Addr    `json:"nameservers,omitempty"`
 	// Conflicts are the kinds of what contradicts us in it, out of a closed set.
 	Conflicts []string `json:"conflicts,omitempty"`
+	// Relay is the link-address that a relay names.
+	Relay netip.Addr `json:"relay,omitzero"`
 	// DUID is a server's; Offers says that it offered an address.
 	DUID   ident.DUID `json:"duid,omitempty"`
 	Offers bool       `json:"offers,omitempty"`

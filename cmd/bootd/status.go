@@ -199,7 +199,11 @@ func drawStatus(s api.Status, colour bool) []byte {
 		if n.Up {
 			up = "up"
 		}
-		fmt.Fprintf(&b, "%s on %s (%s): %s\n", n.Name, n.Interface, up, or(n.Address, "no address"))
+		where := n.Interface
+		for _, a := range n.Relays {
+			where = strings.TrimPrefix(where+", relay "+a, ", ")
+		}
+		fmt.Fprintf(&b, "%s on %s (%s): %s\n", n.Name, where, up, or(n.Address, "no address"))
 		if p := n.Pool; p != nil {
 			mark := ""
 			if p.Percent >= 90 {

@@ -34,6 +34,8 @@ type Config struct {
 	Base ident.MAC
 	// Retry is the time until a message is sent again, default 1 s.
 	Retry time.Duration
+	// Boot makes the machines ask for a boot file, as iPXE does.
+	Boot bool
 	// Granted is called for every Reply with an address, in the run's goroutine.
 	Granted func(m ident.MAC, a netip.Addr)
 }
@@ -46,6 +48,8 @@ type Result struct {
 	Latency []time.Duration
 	// Leases are the last addresses that Replies gave.
 	Leases map[ident.MAC]netip.Addr
+	// BootURLs are the boot files that Replies named last.
+	BootURLs map[ident.MAC]string
 }
 
 // Rate is exchanges per second.
@@ -77,6 +81,7 @@ type client struct {
 	began    time.Time
 	deadline time.Time
 	sends    int
+	boot     bool
 }
 
 // sent is one transmission; it is stale once its client has sent again.
@@ -108,10 +113,11 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	defer unix.Close(fd)
 	r := &run{cfg: cfg, fd: fd, byMAC: map[ident.MAC]int{}}
 	r.res.Leases = map[ident.MAC]netip.Addr{}
+	r.res.BootURLs = map[ident.MAC]string{}
 	for i := range cfg.Clients {
 		m := cfg.MAC(i)
 		r.byMAC[m] = i
-		r.clients = append(r.clients, client{mac: m, ll: m.EUI64(netip.MustParsePrefix("fe80::/64"))})
+		r.clients = append(r.clients, client{mac: m, ll: m.EUI64(netip.MustParsePrefix("fe80::/64")), boot: cfg.Boot})
 	}
 	began := time.Now()
 	for range cfg.Outstanding {
@@ -263,6 +269,9 @@ func (r *run) answer(i int, msg []byte) error {
 	r.res.Exchanges++
 	r.res.Latency = append(r.res.Latency, time.Since(c.began))
 	r.res.Leases[c.mac] = m.addr
+	if m.boot != "" {
+		r.res.BootURLs[c.mac] = m.boot
+	}
 	if r.cfg.Granted != nil {
 		r.cfg.Granted(c.mac, m.addr)
 	}

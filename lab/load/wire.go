@@ -25,6 +25,8 @@ const (
 	optElapsed  = 8
 
 	optRapidCommit = 14
+	optUser        = 15
+	optBoot        = 59
 )
 
 type message struct {
@@ -32,6 +34,7 @@ type message struct {
 	xid    uint32
 	server []byte
 	addr   netip.Addr
+	boot   string
 }
 
 func option(b []byte, code uint16, data []byte) []byte {
@@ -44,6 +47,10 @@ func header(kind byte, c *client) []byte {
 	b := []byte{kind, byte(c.xid >> 16), byte(c.xid >> 8), byte(c.xid)}
 	b = option(b, optClientID, []byte(ident.NewDUIDLL(c.mac)))
 	b = option(b, optElapsed, []byte{0, 0})
+	if c.boot {
+		b = option(b, optUser, []byte("\x00\x04iPXE"))
+		return option(b, optORO, []byte{0, 23, 0, 24, 0, optBoot})
+	}
 	return option(b, optORO, []byte{0, 23, 0, 24})
 }
 
@@ -68,6 +75,8 @@ func parse(b []byte) (message, bool) {
 		switch {
 		case code == optServerID:
 			m.server = append([]byte(nil), data...)
+		case code == optBoot:
+			m.boot = string(data)
 		case code == optIANA && len(data) >= 12:
 			each(data[12:], func(code uint16, data []byte) {
 				if code == optIAAddr && len(data) >= 24 && binary.BigEndian.Uint32(data[20:]) > 0 {

@@ -99,7 +99,8 @@ type Request struct {
 	// FQDN: it sent option 39, with these flags; the name in it is not believed.
 	FQDN      bool
 	FQDNFlags uint8
-	// Hold is why machines that nobody listed get nothing on this link now: ServerElsewhere or Listening; None: they may.
+	// Hold is why machines that nobody listed get nothing on this link now: ServerElsewhere, Listening, or RateLimited (too
+	// many new ones came through one port of a relay); None: they may.
 	Hold reason.Reason
 }
 

@@ -18,10 +18,10 @@ func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decis
 	if r := valid(req, snap.ServerDUID); r != reason.None {
 		return silence(reason.Outcome{Reason: r})
 	}
-	if req.At.Relay.IsValid() {
+	net, ok := snap.Serves(req.At)
+	if !ok && req.At.Relay.IsValid() {
 		return silence(reason.Outcome{Reason: reason.UnconfiguredRelay})
 	}
-	net, ok := snap.Serves(req.At)
 	if !ok {
 		return silence(reason.Outcome{Reason: reason.NotServedLink})
 	}

@@ -31,7 +31,7 @@ func (x *exchange) refusal() reason.Reason {
 	switch {
 	case x.net.Unknown != discover && x.net.Unknown != pool:
 		return reason.UnknownHost
-	case x.req.Hold != reason.None && !x.net.RouterWritten:
+	case x.req.Hold == reason.RateLimited, x.req.Hold != reason.None && !x.net.RouterWritten:
 		return x.req.Hold
 	}
 	x.d.Rule = "unknown: " + x.net.Unknown

@@ -1,0 +1,214 @@
+package dhcp6
+
+import (
+	"fmt"
+	"hash/maphash"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"bootd.internal/bootd/decide/address"
+	"bootd.internal/bootd/decide/who"
+	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/timeline"
+)
+
+// relayed fills in where a message that came through relays belongs, and reports whether it may be decided. Who speaks for a
+// link is what its network's `relay` says, on a link that carries relays; the refusals that follow from it are observed here.
+func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.Time) bool {
+	link := linkAddress(p.hops)
+	l, carries := snap.Carries(d.link)
+	peer := p.hops[len(p.hops)-1].peer.WithZone("")
+	req := &p.req
+	req.At = site.Arrival{Link: l.Name, Index: d.link, Source: peer, Dest: d.dst, Relay: link}
+	network, known := snap.Serves(req.At)
+	why := reason.None
+	switch {
+	case !carries:
+		why = reason.NotServedLink
+	case !known || impostor(snap, network, d, p.hops):
+		why = reason.UnconfiguredRelay
+	}
+	if why != reason.None {
+		o := timeline.Observation{
+			Adapter: adapter, Message: req.Msg.String(), Outcome: reason.Outcome{Reason: why}, Peer: strconv.Quote(d.from.String()),
+		}
+		if carries && !known && link.IsGlobalUnicast() && !link.IsLinkLocalUnicast() {
+			s.relays.note(&o, link, d, l.Name, now)
+		}
+		s.cfg.Observer.Observe(o)
+		s.trace(d, now, req.Client, o.Outcome, sent{})
+		return false
+	}
+	for i := len(p.hops) - 1; i >= 0; i-- {
+		if m := p.hops[i].mac; m.Valid() {
+			req.Evidence = append(req.Evidence, who.Evidence{Kind: who.RelayMAC, MAC: m})
+			break
+		}
+	}
+	req.Evidence = append(req.Evidence, who.Client(req.Client)...)
+	for _, e := range who.Source(peer) {
+		if e.Kind == who.EUI64 {
+			req.Evidence = append(req.Evidence, e)
+		}
+	}
+	if !s.ports.admit(s.ports.of(link, p.hops), now) {
+		req.Hold = reason.RateLimited
+	}
+	return true
+}
+
+// impostor reports whether a Relay-Forward was made by a machine that is a client itself: one of our hosts sent it to us, or
+// gave it to the relay of its own link, which then names another network around it. Else every machine could speak for any
+// link.
+func impostor(snap *site.Snapshot, network *site.Network, d *datagram, hops []hop) bool {
+	if _, listed := snap.NIC(d.mac); d.seen && listed {
+		return true
+	}
+	if _, held := snap.Holder(d.from.Addr().WithZone("")); held {
+		return true
+	}
+	for _, h := range hops[:len(hops)-1] {
+		if n, ok := snap.Serves(site.Arrival{Relay: h.link}); ok && n != network {
+			return true
+		}
+		if n, ok := snap.NetworkOf(h.peer); ok && n != network {
+			return true
+		}
+		if _, held := snap.Holder(h.peer); held {
+			return true
+		}
+	}
+	return false
+}
+
+const (
+	// maxRelaysNoted bounds the relays that are told of and not listed; a flood of invented ones is not told of.
+	maxRelaysNoted = 32
+	// noteEvery is the time between two events of one of them.
+	noteEvery = 10 * time.Minute
+)
+
+// book remembers which relays that no network names were told of.
+type book struct {
+	mu    sync.Mutex
+	noted map[netip.Addr]time.Time
+}
+
+// note adds to an observation what a person needs to list the relay.
+func (b *book) note(o *timeline.Observation, link netip.Addr, d *datagram, name string, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last, known := b.noted[link]
+	if !known && len(b.noted) >= maxRelaysNoted {
+		for a, t := range b.noted {
+			if now.Sub(t) > noteEvery {
+				delete(b.noted, a)
+			}
+		}
+		if len(b.noted) >= maxRelaysNoted {
+			return
+		}
+	}
+	from := d.from.Addr().WithZone("")
+	o.Foreign = &timeline.Foreign{Kind: timeline.OtherRelay, Link: name, Addr: from, MAC: d.mac, Relay: link}
+	if known && now.Sub(last) < noteEvery {
+		return
+	}
+	if b.noted == nil {
+		b.noted = map[netip.Addr]time.Time{}
+	}
+	b.noted[link] = now
+	o.Events = append(o.Events, timeline.Event{
+		Kind: timeline.ForeignRelay, Reason: reason.UnconfiguredRelay, Addr: from.String(),
+		Detail: fmt.Sprintf("asks on %s; if it is yours, list it below networks: %s", name, site.RelayLine(link)),
+	})
+}
+
+const (
+	// What machines that nobody listed may take through one port of a relay, and through one relay, before they wait: a
+	// rack of new machines boots in one go, each with three or four leases that are written.
+	portBurst, portEvery   = 256, time.Second
+	relayBurst, relayEvery = 1024, time.Second / 8
+	// maxPorts bounds the ports that are counted; beyond it the count begins anew.
+	maxPorts = 4096
+)
+
+// port is where a client is attached, as far as its relays say: a link, and the hash of interface-id and remote-id. The hash
+// of no port is 0: it stands for the relay as a whole.
+type port struct {
+	link netip.Addr
+	hash uint64
+}
+
+// of names the port of a message by the relay next to the client that gives an interface-id or remote-id.
+func (p *ports) of(link netip.Addr, hops []hop) port {
+	for i := len(hops) - 1; i >= 0; i-- {
+		if h := hops[i]; h.interfaceID != nil || h.remoteID != nil {
+			sum := maphash.Bytes(p.seed, append(append(append([]byte{}, h.interfaceID...), 0), h.remoteID...))
+			return port{link, sum | 1}
+		}
+	}
+	return port{link, 1}
+}
+
+// ports counts what unlisted machines take behind relays, so that one port cannot use up the addresses of a rack, nor one
+// rack our disk. Listed machines are bounded by the inventory.
+type ports struct {
+	// seed is of this process: nobody outside can choose ports that meet.
+	seed maphash.Seed
+
+	mu     sync.Mutex
+	counts map[port]bucket
+}
+
+// bucket is full when spent has come down to zero; it comes down by one each interval.
+type bucket struct {
+	spent int
+	since time.Time
+}
+
+func (b bucket) at(now time.Time, every time.Duration) bucket {
+	n := int(now.Sub(b.since) / every)
+	if n <= 0 {
+		return b
+	}
+	if n >= b.spent {
+		return bucket{since: now}
+	}
+	return bucket{b.spent - n, b.since.Add(time.Duration(n) * every)}
+}
+
+// admit reports whether an unlisted machine on a port may have something now.
+func (p *ports) admit(at port, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counts[at].at(now, portEvery).spent < portBurst &&
+		p.counts[port{link: at.link}].at(now, relayEvery).spent < relayBurst
+}
+
+// charge counts what a decision wrote for a machine that nobody listed.
+func (p *ports) charge(at port, d address.Decision, now time.Time) {
+	if d.Heard == nil || len(d.Ops) == 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.counts == nil || len(p.counts) >= maxPorts {
+		p.counts = map[port]bucket{}
+	}
+	for _, k := range []struct {
+		port
+		every time.Duration
+	}{{at, portEvery}, {port{link: at.link}, relayEvery}} {
+		b, ok := p.counts[k.port]
+		if !ok {
+			b.since = now
+		}
+		b = b.at(now, k.every)
+		b.spent++
+		p.counts[k.port] = b
+	}
+}
