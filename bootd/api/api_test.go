@@ -388,7 +388,7 @@ func (f *fake) release(t *testing.T, l api.Lease) {
 	_, err = f.client.Release(t.Context(), ask)
 	wantError(t, err, http.StatusNotFound, "nobody has a lease of "+l.Address+": bootd leases lists them")
 	_, err = f.client.Release(t.Context(), api.ReleaseRequest{Address: "192.0.2.1"})
-	wantError(t, err, http.StatusBadRequest, `"192.0.2.1" is not an IPv6 address`)
+	wantError(t, err, http.StatusBadRequest, `"192.0.2.1" is neither an IPv6 address nor a prefix`)
 	for k := range f.store.Scan(store.TableHeld, "rack1 "+l.Holder) {
 		t.Errorf("the note %s is left", k)
 	}

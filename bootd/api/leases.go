@@ -50,8 +50,11 @@ func leaseLine(snap *site.Snapshot, p netip.Prefix, b lease.Binding, now time.Ti
 		Prefix: p.String(), Holder: b.Holder, Network: b.Network, MAC: b.MAC, State: b.State.String(), Expired: !b.InForce(now),
 		PreferredUntil: b.PreferredUntil, ValidUntil: b.ValidUntil, Clients: b.Claims, Claims: len(b.Claims),
 	}
-	if p.IsSingleIP() {
+	switch {
+	case p.IsSingleIP():
 		out.Address = p.Addr().String()
+	case b.Via.IsValid():
+		out.Via, out.Link = b.Via.String(), b.Link
 	}
 	if name, _, card := strings.Cut(b.Holder, "/"); card {
 		if _, ok := snap.Host(name); ok {
@@ -68,10 +71,18 @@ func (s *server) release(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	a, err := netip.ParseAddr(req.Address)
-	if err != nil || !a.Is6() || a.Zone() != "" {
-		return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("%q is not an IPv6 address", req.Address)}
+	p := netip.PrefixFrom(a, 128)
+	if err != nil {
+		p, err = netip.ParsePrefix(req.Address)
+		a, p = p.Addr(), p.Masked()
 	}
-	k, p, now := lease.Key(a), netip.PrefixFrom(a, a.BitLen()), s.Now()
+	if err != nil || !a.Is6() || a.Zone() != "" {
+		return &Error{Status: http.StatusBadRequest, Message: fmt.Sprintf("%q is neither an IPv6 address nor a prefix", req.Address)}
+	}
+	k, now, what := lease.PrefixKey(p), s.Now(), p.String()
+	if p.IsSingleIP() {
+		what = a.String()
+	}
 	var b lease.Binding
 	var found, other bool
 	end := func(v store.View) (ops []store.Op) {
@@ -89,18 +100,18 @@ func (s *server) release(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch {
 	case err != nil:
-		return stored("releasing "+a.String(), err)
+		return stored("releasing "+what, err)
 	case !found:
-		return &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("nobody has a lease of %s: bootd leases lists them", a)}
+		return &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("nobody has a lease of %s: bootd leases lists them", what)}
 	case other:
-		return &Error{Status: http.StatusConflict, Message: fmt.Sprintf("%s is %s's by now: look again; nothing was released", a, b.Holder)}
+		return &Error{Status: http.StatusConflict, Message: fmt.Sprintf("%s is %s's by now: look again; nothing was released", what, b.Holder)}
 	}
 	result := ReleaseResult{Lease: leaseLine(s.Snapshot(), p, b, now), Released: req.Confirm}
 	if req.Confirm {
 		s.Observer.Observe(timeline.Observation{
 			Adapter: "api", Message: "release", Outcome: reason.Outcome{Reason: reason.Changed, Host: result.Lease.Host, Network: b.Network},
 			Events: []timeline.Event{{
-				Kind: timeline.Warning, Host: result.Lease.Host, Network: b.Network, Addr: a.String(),
+				Kind: timeline.Warning, Host: result.Lease.Host, Network: b.Network, Addr: what,
 				Detail: "the lease was ended by " + caller(r.Context(), req.By),
 			}},
 		})

@@ -185,6 +185,9 @@ type Lease struct {
 	MAC ident.MAC `json:"mac,omitzero"`
 	// State: bound, resting, declined.
 	State string `json:"state"`
+	// Via on Link is the next hop to a delegated prefix, empty where it is no neighbour.
+	Via  string `json:"via,omitempty"`
+	Link string `json:"link,omitempty"`
 	// Expired: nobody has it any more.
 	Expired        bool      `json:"expired,omitempty"`
 	PreferredUntil time.Time `json:"preferred_until"`

@@ -141,6 +141,9 @@ func network(n *site.Network) values {
 		prefixes[i] = p.Prefix
 	}
 	v.add("prefix", list(prefixes))
+	for _, d := range n.Delegate {
+		v.add("delegate."+d.Pool.String(), d.String())
+	}
 	if n.Auto {
 		v.add("prefix.auto", "of the interface")
 	}

@@ -23,6 +23,9 @@ func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.T
 	peer := p.hops[len(p.hops)-1].peer.WithZone("")
 	req := &p.req
 	req.At = site.Arrival{Link: l.Name, Index: d.link, Source: peer, Dest: d.dst, Relay: link}
+	if from := d.from.Addr().WithZone(""); from.IsLinkLocalUnicast() || l.Near(from) {
+		req.At.Via = from
+	}
 	network, known := snap.Serves(req.At)
 	why := reason.None
 	switch {

@@ -136,6 +136,9 @@ func (b *message) ia(ia address.IAReply) {
 		}
 		v = putOption(v, dhcpv6.OptionIAAddr, o.ToBytes())
 	}
+	for _, l := range ia.Prefixes {
+		v = putPrefix(v, l)
+	}
 	if ia.Status != nil {
 		v = putOption(v, dhcpv6.OptionStatusCode, status(ia.Status).ToBytes())
 	}

@@ -88,6 +88,9 @@ func seen(ev []who.Evidence) ident.MAC {
 func (s *Server) evidence(req *address.Request, snap *site.Snapshot, d *datagram) {
 	source := d.from.Addr().WithZone("")
 	req.At = site.Arrival{Index: d.link, Source: source, Dest: d.dst}
+	if source.IsLinkLocalUnicast() {
+		req.At.Via = source
+	}
 	for _, n := range snap.Networks {
 		if n.Link != nil && n.Link.Index == d.link {
 			req.At.Link = n.Link.Name

@@ -86,7 +86,7 @@ func code() (now map[string][]string, later []string) {
 		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "dns": keysOf(dnsFields),
 		"records": keysOf(recordFields), "dns64": keysOf(dns64Fields), "hosts.dns": keysOf(hostDNSFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
-		"pool": keysOf(poolFields),
+		"delegate": keysOf(delegateFields), "pool": keysOf(poolFields),
 		"nics": keysOf(nicFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
 		"ra.routes": keysOf(raRouteFields), "ra.pref64": keysOf(raPref64Fields),
 	} {
@@ -178,6 +178,9 @@ func TestDocumentedExamples(t *testing.T) {
 		"disk":     func(x string) string { return "defaults: {disk: " + entry(x, "serial: S6P1") + "}" },
 		"options":  func(x string) string { return "hosts: {r1n01: {mac: 52:54:00:aa:01:01, options: {" + x + "}}}" },
 		"networks": func(x string) string { return "networks: {rack1: " + entry(x, network...) + "}" },
+		"delegate": func(x string) string {
+			return "networks: {rack1: " + entry("delegate: "+entry(x, `pool: "2001:db8:0:100::/56"`, "length: 60"), network...) + "}"
+		},
 		"pool": func(x string) string {
 			return "networks: {rack1: " + entry("pool: "+entry(x, `ranges: "::1000-::1fff"`), append(network, "unknown: pool")...) + "}"
 		},

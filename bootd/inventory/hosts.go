@@ -27,6 +27,7 @@ var hostFields = withSettings([]field[hostEntry]{
 	{name: "duid", set: func(p *parser, h *hostEntry, v value) { h.DUIDs, _ = someOf(placed((*parser).duid))(p, v) }},
 	{name: "serial", set: put(func(h *hostEntry) *Value[string] { return &h.Serial }, (*parser).text)},
 	{name: "dns", set: func(p *parser, h *hostEntry, v value) { walk(p, v, hostDNSFields, &h.DNS) }},
+	{name: "delegate", set: func(p *parser, h *hostEntry, v value) { h.Delegate, _ = someOf(placed((*parser).delegable))(p, v) }},
 	{name: "nics", set: func(p *parser, h *hostEntry, v value) { h.nics = v; p.nics(&h.Host, v) }},
 }, inHosts, func(h *hostEntry) *Settings { return &h.Settings })
 

@@ -181,6 +181,8 @@ type Network struct {
 	Pos  Pos
 	// Interface is the link it is on; unset: it is behind relays alone.
 	Interface Value[string]
+	// Delegate are the prefixes out of which routers and container hosts get some of their own.
+	Delegate []Delegation
 	// Relays are the link-addresses that relays name for it (RFC 8415 section 19.1.1).
 	Relays   []Value[netip.Addr]
 	Prefixes []Value[netip.Prefix]
@@ -215,8 +217,10 @@ type Host struct {
 	// DUIDs name the host where no MAC is seen, or where it lists none.
 	DUIDs  []Value[ident.DUID]
 	Serial Value[string]
-	NICs   []NIC
-	DNS    HostDNS
+	// Delegate are the prefixes that the inventory keeps for the host.
+	Delegate []Value[netip.Prefix]
+	NICs     []NIC
+	DNS      HostDNS
 	Settings
 }
 

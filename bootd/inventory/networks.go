@@ -20,7 +20,7 @@ var networkFields = withSettings([]field[Network]{
 	}},
 	{name: "router", set: put(func(n *Network) *Value[string] { return &n.Router }, oneOf([]string{"self", "other"}))},
 	{name: "ra", set: func(p *parser, n *Network, v value) { walk(p, v, raFields, &n.RA) }},
-	{name: "delegate"},
+	{name: "delegate", set: func(p *parser, n *Network, v value) { n.Delegate, _ = delegations(p, v) }},
 	{name: "pool", set: func(p *parser, n *Network, v value) { p.pool(n, v) }},
 }, inNetworks, func(n *Network) *Settings { return &n.Settings })
 

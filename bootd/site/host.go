@@ -34,6 +34,10 @@ func (r *resolver) host(in *inventory.Host) {
 	h.Valid = ownLifetime(c, "valid", func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Valid })
 	h.Vars = variables(layers, h.Origins)
 	h.Options = r.own(h, in)
+	for _, p := range in.Delegate {
+		h.Delegated = append(h.Delegated, p.V)
+		r.snap.index.kept = append(r.snap.index.kept, Kept{p.V, h})
+	}
 	origin(h.Origins, "network", in.Network)
 	origin(h.Origins, "uuid", in.UUID)
 	origin(h.Origins, "serial", in.Serial)

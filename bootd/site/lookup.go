@@ -17,6 +17,8 @@ type index struct {
 	networks map[string]*Network
 	byLink   map[string]*Network
 	byRelay  map[netip.Addr]*Network
+	// kept are the prefixes of hosts in order of address; none overlaps another.
+	kept []Kept
 }
 
 // Host finds a host by its name.

@@ -41,6 +41,9 @@ func (r *resolver) network(in *inventory.Network) {
 	if !search.Set() {
 		n.Search = []string{n.Domain}
 	}
+	for _, d := range in.Delegate {
+		n.Delegate = append(n.Delegate, newDelegation(d))
+	}
 	for _, a := range in.Relays {
 		n.Relays = append(n.Relays, a.V)
 		r.snap.index.byRelay[a.V] = n

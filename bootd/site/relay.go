@@ -51,6 +51,11 @@ func (l Link) has(a netip.Addr) bool {
 	return slices.ContainsFunc(l.Addrs, func(p netip.Prefix) bool { return p.Addr() == a })
 }
 
+// Near reports whether an address is inside one of the link's own prefixes, so that its machine is a neighbour.
+func (l Link) Near(a netip.Addr) bool {
+	return slices.ContainsFunc(l.Addrs, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
 // reachable is our address for those who are behind relays, steady over changes of other addresses.
 func (r *resolver) reachable() netip.Addr {
 	var all []netip.Addr

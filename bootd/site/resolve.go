@@ -54,6 +54,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 	for i := range inv.Hosts {
 		r.host(&inv.Hosts[i])
 	}
+	r.snap.sortKept()
 	r.addresses()
 	r.pools()
 	r.names()

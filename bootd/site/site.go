@@ -122,6 +122,8 @@ type Network struct {
 	// Stale are prefixes that the network had before: no host gets an address in them any more, and those that have one are told
 	// to take another (RFC 9096 section 3.5).
 	Stale []Stale
+	// Delegate are the prefixes out of which clients get some of their own.
+	Delegate []Delegation
 	// Auto: Prefixes are those of the interface's addresses, beside those that the inventory names.
 	Auto bool
 	// Own is our address that boot URLs and DNS point to; invalid while the link has none inside a prefix.
@@ -155,9 +157,11 @@ type Network struct {
 type Host struct {
 	Name string
 	// FQDN is name.domain, without a final dot.
-	FQDN      string
-	Domain    string
-	NICs      []*NIC
+	FQDN   string
+	Domain string
+	NICs   []*NIC
+	// Delegated are the prefixes that the inventory keeps for the host.
+	Delegated []netip.Prefix
 	UUID      ident.UUID
 	DUIDs     []ident.DUID
 	Serial    string
@@ -228,6 +232,9 @@ type Arrival struct {
 	Index int
 	// Source and Dest are without zone.
 	Source, Dest netip.Addr
+	// Via is the next hop on Link that leads to the sender: itself, or the relay that it is behind; invalid where that one is
+	// no neighbour.
+	Via netip.Addr
 	// Relay is the link-address that names the network, of the relay next to the client that names any; of a request
 	// from behind a router the first relay of its network. Invalid on link.
 	Relay netip.Addr

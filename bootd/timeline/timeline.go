@@ -18,6 +18,7 @@ type Kind string
 const (
 	DHCPSolicit   Kind = "dhcp-solicit"    // a client looks for a server
 	DHCPLease     Kind = "dhcp-lease"      // an address was promised or renewed
+	DHCPPrefix    Kind = "dhcp-prefix"     // a prefix was delegated or renewed, see Addr
 	DHCPRelease   Kind = "dhcp-release"    // a claim was dropped
 	DHCPDecline   Kind = "dhcp-decline"    // a client found its address in use
 	DHCPIgnored   Kind = "dhcp-ignored"    // a packet got no answer, see Reason

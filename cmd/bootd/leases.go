@@ -7,20 +7,23 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"time"
 
 	"bootd.internal/bootd/api"
 )
 
 const leasesText = `
-Without an argument the leases in force are listed. "bootd leases release ADDRESS" ends one: the address is free at once,
-but its client goes on using it until it asks again, so end only what nobody uses. It is shown first and confirmed with "yes".`
+Without an argument the leases in force are listed. "bootd leases release ADDRESS" (or PREFIX) ends one: it is free at
+once, but its client goes on using it until it asks again, so end only what nobody uses. It is shown first and confirmed with "yes".`
 
 func leasesCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error {
 	var w where
 	w.socketFlags(fs)
 	asJSON := fs.Bool("json", false, "write JSON")
 	expired := fs.Bool("expired", false, "list those too that ended within the last week")
+	prefixes := fs.Bool("prefixes", false, "list delegated prefixes, and over which neighbour each is reached")
 	yes := fs.Bool("yes", false, "release: do not ask")
 	return func(ctx context.Context, args []string) error {
 		switch {
@@ -35,24 +38,39 @@ func leasesCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 		if err != nil {
 			return err
 		}
+		if *prefixes {
+			leases = slices.DeleteFunc(leases, func(l api.Lease) bool { return l.Address != "" })
+		}
 		if *asJSON {
 			return writeJSON(a.stdout, leases)
 		}
+		if *prefixes {
+			table(a.stdout, "PREFIX\tHOST\tNETWORK\tVIA\tDUID\tSTATE\tUNTIL", func(t io.Writer) {
+				for _, l := range leases {
+					fmt.Fprintln(t, leaseRow(l, strings.TrimSpace(or(l.Via, "-")+" "+l.Link)))
+				}
+			})
+			return nil
+		}
 		table(a.stdout, "ADDRESS\tHOST\tNETWORK\tMAC\tDUID\tSTATE\tUNTIL", func(t io.Writer) {
 			for _, l := range leases {
-				fmt.Fprintln(t, leaseRow(l))
+				fmt.Fprintln(t, leaseRow(l, mac(l)))
 			}
 		})
 		return nil
 	}
 }
 
-// leaseRow is one line; the DUID is the newest client's, with how many more there are.
-func leaseRow(l api.Lease) string {
-	mac, duid, state := "-", "-", l.State
+func mac(l api.Lease) string {
 	if l.MAC.Valid() {
-		mac = l.MAC.String()
+		return l.MAC.String()
 	}
+	return "-"
+}
+
+// leaseRow is one line; where is a card or a next hop, the DUID is the newest client's, with how many more there are.
+func leaseRow(l api.Lease, where string) string {
+	duid, state := "-", l.State
 	if n := len(l.Clients); n > 0 {
 		if duid = l.Clients[n-1].DUID.String(); n > 1 {
 			duid += fmt.Sprintf(" (+%d)", n-1)
@@ -62,7 +80,7 @@ func leaseRow(l api.Lease) string {
 		state = "expired"
 	}
 	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s\t%s\t%s",
-		or(l.Address, l.Prefix), or(l.Host, "-"), l.Network, mac, duid, state, l.ValidUntil.Local().Format(time.DateTime))
+		or(l.Address, l.Prefix), or(l.Host, "-"), l.Network, where, duid, state, l.ValidUntil.Local().Format(time.DateTime))
 }
 
 func (a app) release(ctx context.Context, c *api.Client, addr string, yes, asJSON bool) error {
@@ -76,7 +94,7 @@ func (a app) release(ctx context.Context, c *api.Client, addr string, yes, asJSO
 			return usageError{"--json needs --yes: nobody is asked"}
 		}
 		l := found.Lease
-		fmt.Fprintf(a.stdout, "%s is %s by %s until %s\n", l.Address, l.State, l.Holder, l.ValidUntil.Local().Format(time.DateTime))
+		fmt.Fprintf(a.stdout, "%s is %s by %s until %s\n", or(l.Address, l.Prefix), l.State, l.Holder, l.ValidUntil.Local().Format(time.DateTime))
 		if a.ask(bufio.NewReader(a.stdin), "end this lease? Its client may still use the address. Type yes: ", "yes") != nil {
 			return errors.New("not confirmed, nothing was released")
 		}
@@ -89,6 +107,6 @@ func (a app) release(ctx context.Context, c *api.Client, addr string, yes, asJSO
 	if asJSON {
 		return writeJSON(a.stdout, done)
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s is free\n", done.Lease.Address)
+	_, err = fmt.Fprintf(a.stdout, "%s is free\n", or(done.Lease.Address, done.Lease.Prefix))
 	return err
 }

@@ -169,7 +169,16 @@ type IAReply struct {
 	IAID   ident.IAID
 	T1, T2 time.Duration
 	Addrs  []Lease
-	Status *Status
+	// Prefixes answer an IA_PD.
+	Prefixes []PrefixLease
+	Status   *Status
+}
+
+// PrefixLease is one delegated prefix with its lifetimes; both zero: stop using it. Exclude, where it is valid, is what the
+// client leaves out of it (RFC 6603).
+type PrefixLease struct {
+	Prefix, Exclude  netip.Prefix
+	Preferred, Valid time.Duration
 }
 
 // Lease is one address with its lifetimes; both zero: stop using it.

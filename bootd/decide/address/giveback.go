@@ -8,6 +8,7 @@ import (
 
 	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/timeline"
 )
 
@@ -51,8 +52,15 @@ func (x *exchange) giveBack(drop func(*entry, lease.Claim)) {
 		Msg: ReplyMsg, Preference: noPreference, Status: status(Success),
 	}
 	why := reason.None
+	var ops []store.Op
 	for _, ia := range x.req.IAs {
 		known := false
+		if ia.Kind == IAPD && x.req.Msg == Release {
+			var other bool
+			if ops, known, other = x.releaseParts(ops, ia); other {
+				why = reason.NotOwner
+			}
+		}
 		for _, a := range ia.Addrs {
 			e := l.at(a)
 			switch {
@@ -71,7 +79,7 @@ func (x *exchange) giveBack(drop func(*entry, lease.Claim)) {
 			why = cmp.Or(why, reason.NoBinding)
 		}
 	}
-	x.d.Ops = l.ops()
+	x.d.Ops = append(l.ops(), ops...)
 	switch {
 	case why == reason.NotOwner || why != reason.None && len(x.d.Ops) == 0:
 		x.d.Reason = why

@@ -25,7 +25,9 @@ type granting struct {
 	ledger ledger
 	offers []*offer
 	// picks is the offer of each IA, nil where there is none.
-	picks   []*offer
+	picks []*offer
+	// parts is the prefix of each IA_PD.
+	parts   []part
 	granted int
 	// why is the first reason that an IA got no address for.
 	why reason.Reason
@@ -75,6 +77,7 @@ func (x *exchange) extend() {
 // it names, then in order.
 func (x *exchange) begin() *granting {
 	g := &granting{exchange: x, ledger: ledger{view: x.view}, picks: make([]*offer, len(x.req.IAs))}
+	g.delegate()
 	if x.pooled {
 		g.fromPool()
 		return g
@@ -132,7 +135,8 @@ func (g *granting) answer(one func(int, IA) IAReply) []IAReply {
 		out = append(out, one(i, ia))
 	}
 	for i := range out {
-		if slices.ContainsFunc(out[i].Addrs, func(l Lease) bool { return l.Valid > 0 }) {
+		if slices.ContainsFunc(out[i].Addrs, func(l Lease) bool { return l.Valid > 0 }) ||
+			slices.ContainsFunc(out[i].Prefixes, func(l PrefixLease) bool { return l.Valid > 0 }) {
 			out[i].T1, out[i].T2 = g.renewal()
 		}
 	}
@@ -160,6 +164,9 @@ const forever = 0xffffffff * time.Second
 
 // requested answers one IA of a Solicit or a Request.
 func (g *granting) requested(i int, ia IA) IAReply {
+	if ia.Kind == IAPD {
+		return g.delegated(i, ia)
+	}
 	if g.req.Msg == RequestMsg && slices.ContainsFunc(ia.Addrs, g.offLink) {
 		return g.refuse(ia, NotOnLink, reason.NotOnLink)
 	}
@@ -172,6 +179,9 @@ func (g *granting) requested(i int, ia IA) IAReply {
 // renewed answers one IA of a Renew or a Rebind. An IA that names another's address, or nothing that we know, is
 // NoBinding: the client asks anew. Addresses that the card no longer has end with lifetimes of zero.
 func (g *granting) renewed(i int, ia IA) IAReply {
+	if ia.Kind == IAPD {
+		return g.redelegated(i, ia)
+	}
 	if ia.Kind != IANA {
 		return g.refuse(ia, NoBinding, reason.NoBinding)
 	}
@@ -248,11 +258,7 @@ func (g *granting) offLink(a netip.Addr) bool {
 // lease takes an offer for an IA.
 func (g *granting) lease(o *offer, ia IA) Lease {
 	preferred, valid := g.lifetimes(o.addr)
-	if g.granted == 0 {
-		g.minPreferred = preferred
-	}
-	g.granted++
-	g.minPreferred = min(g.minPreferred, preferred)
+	g.count(preferred)
 
 	e := g.ledger.at(o.addr)
 	b := e.b
@@ -269,6 +275,15 @@ func (g *granting) lease(o *offer, ia IA) Lease {
 		g.ledger.note(g.net.Name, holder, o.addr)
 	}
 	return Lease{Addr: o.addr, Preferred: preferred, Valid: valid}
+}
+
+// count counts what is granted, and the shortest time until it is to be renewed.
+func (g *granting) count(preferred time.Duration) {
+	if g.granted == 0 {
+		g.minPreferred = preferred
+	}
+	g.granted++
+	g.minPreferred = min(g.minPreferred, preferred)
 }
 
 // refuse answers an IA with a status and no address.
@@ -309,8 +324,8 @@ func status(code uint16) *Status {
 
 // commit finishes a Reply that binds.
 func (g *granting) commit() {
-	g.d.Reserved = g.match.NIC != nil // what nobody reserved for it may be another's by the time the store writes again
-	g.d.Ops = g.ledger.ops()
+	g.d.Reserved = g.match.NIC != nil && !g.fromDelegation() // what nobody reserved for it may be another's by the time the store writes again
+	g.d.Ops = append(g.ledger.ops(), g.partOps()...)
 	if g.granted > 0 {
 		g.d.Ops = append(g.d.Ops, who.Learn(g.view, g.match, g.req.Evidence)...)
 	}
@@ -333,6 +348,7 @@ func (g *granting) commit() {
 		}
 	}
 	if g.d.Reason != reason.Retransmit {
+		g.toldParts()
 		g.offered()
 	}
 }

@@ -1,0 +1,148 @@
+package inventory
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"gopkg.in/yaml.v3"
+)
+
+// Delegation is one entry of the key `delegate:` of a network: a prefix of which clients get parts (RFC 8415 section 6.3).
+type Delegation struct {
+	Pos  Pos
+	Pool Value[netip.Prefix]
+	// Length is that of each part.
+	Length Value[int]
+	// Exclude are given to nobody. One that is longer than Length lies inside a part, which then goes only to a client that
+	// leaves it out (RFC 6603).
+	Exclude []Value[netip.Prefix]
+}
+
+const (
+	// maxDelegated is the longest part: a network of hosts takes a /64.
+	maxDelegated = 64
+	// maxParts is the most parts of one pool as a power of two.
+	maxParts = 20
+)
+
+var delegateFields = []field[Delegation]{
+	{name: "pool", set: put(func(d *Delegation) *Value[netip.Prefix] { return &d.Pool }, (*parser).delegable)},
+	{name: "length", set: put(func(d *Delegation) *Value[int] { return &d.Length }, between(16, maxDelegated))},
+	{name: "exclude", set: func(p *parser, d *Delegation, v value) { d.Exclude, _ = someOf(placed((*parser).delegable))(p, v) }},
+}
+
+// delegable reads a prefix that is routed to somebody.
+func (p *parser) delegable(v value) (netip.Prefix, bool) {
+	x, ok := p.route(v)
+	if ok && x.Bits() < 16 {
+		p.bad(v, "/%d is wider than any site: write prefixes from /16", x.Bits())
+		return x, false
+	}
+	return x, ok
+}
+
+// delegations reads one entry or a list of them.
+func delegations(p *parser, v value) ([]Delegation, bool) {
+	return someOf(func(p *parser, v value) (Delegation, bool) {
+		d := Delegation{Pos: v.pos()}
+		before := len(p.faults)
+		if v.node.Kind != yaml.MappingNode {
+			p.bad(v, "wants a pool and the length of its parts: {pool: \"2001:db8:100::/56\", length: 60}, got %s", describe(v.node))
+			return d, false
+		}
+		walk(p, v, delegateFields, &d)
+		if len(p.faults) > before {
+			return d, false
+		}
+		switch {
+		case !d.Pool.Set():
+			p.bad(v, "has no pool: write pool: \"2001:db8:100::/56\"")
+		case !d.Length.Set():
+			p.bad(v, "has no length: write length: 60, of each part that a client gets")
+		case d.Length.V < d.Pool.V.Bits():
+			p.badAt(d.Length.Pos, "the pool %s is too small for a /%d", d.Pool.V, d.Length.V)
+		case d.Length.V-d.Pool.V.Bits() > maxParts:
+			p.badAt(d.Length.Pos, "the pool %s has more than a million parts of /%d: take a longer pool", d.Pool.V, d.Length.V)
+		}
+		for _, x := range d.Exclude {
+			if d.Pool.Set() && (!d.Pool.V.Contains(x.V.Addr()) || x.V.Bits() < d.Pool.V.Bits()) {
+				p.badAt(x.Pos, "%s is not inside the pool %s", x.V, d.Pool.V)
+			}
+		}
+		return d, len(p.faults) == before
+	})(p, v)
+}
+
+// part is a prefix that something is said of.
+type part struct {
+	prefix Value[netip.Prefix]
+	// what says of it: "the prefix of rack1", "a pool of rack1", "hosts.r1n01".
+	what string
+	pool bool
+}
+
+// delegations finds pools and reservations that share addresses with others: a prefix is one network's, one pool's, one
+// host's. What a host is given may lie inside a pool.
+func (c *checker) delegations() {
+	var fixed, kept []part
+	some := false
+	for i := range c.inv.Networks {
+		n := &c.inv.Networks[i]
+		for _, p := range n.Prefixes {
+			fixed = append(fixed, part{prefix: p, what: "the prefix of " + n.Name})
+		}
+		for _, d := range n.Delegate {
+			some = true
+			fixed = append(fixed, part{d.Pool, "a pool of " + n.Name, true})
+		}
+	}
+	for i := range c.inv.Hosts {
+		for _, p := range c.inv.Hosts[i].Delegate {
+			kept = append(kept, part{prefix: p, what: "hosts." + c.inv.Hosts[i].Name})
+		}
+	}
+	if !some && len(kept) == 0 {
+		return
+	}
+	fixed = c.disjoint(fixed)
+	for _, k := range c.disjoint(kept) {
+		if k.prefix.V.Bits() > maxDelegated {
+			c.badAt(k.prefix.Pos, "%s is longer than a /64, which is what a network of hosts takes", k.prefix.V)
+		}
+		i, _ := slices.BinarySearchFunc(fixed, k, byAddr)
+		for _, j := range []int{i - 1, i} {
+			if j < 0 || j >= len(fixed) || !fixed[j].prefix.V.Overlaps(k.prefix.V) {
+				continue
+			}
+			if f := fixed[j]; !f.pool || f.prefix.V.Bits() > k.prefix.V.Bits() {
+				c.badAt(k.prefix.Pos, "%s overlaps %s, %s (line %d)", k.prefix.V, f.what, f.prefix.V, f.prefix.Pos.Line)
+			}
+		}
+	}
+}
+
+func byAddr(a, b part) int {
+	return cmp.Or(a.prefix.V.Addr().Compare(b.prefix.V.Addr()), cmp.Compare(a.prefix.V.Bits(), b.prefix.V.Bits()))
+}
+
+// disjoint sorts parts by address and reports those that overlap; what is left does not. Networks' prefixes among themselves
+// have been looked at.
+func (c *checker) disjoint(all []part) []part {
+	slices.SortStableFunc(all, byAddr)
+	var out []part
+	for _, p := range all {
+		if len(out) == 0 || !out[len(out)-1].prefix.V.Overlaps(p.prefix.V) {
+			out = append(out, p)
+			continue
+		}
+		first, second := out[len(out)-1], p
+		if second.prefix.Pos.Line < first.prefix.Pos.Line {
+			first, second = second, first
+		}
+		if first.pool || second.pool || len(first.what) > 5 && first.what[:6] == "hosts." {
+			c.badAt(second.prefix.Pos, "%s overlaps %s, %s (line %d)", second.prefix.V, first.what, first.prefix.V, first.prefix.Pos.Line)
+		}
+	}
+	return out
+}
