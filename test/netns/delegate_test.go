@@ -3,6 +3,7 @@ package netns_test
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,16 +28,19 @@ hosts:
 		}
 	}
 	files := map[string]string{"conf": "send dhcp6.rapid-commit;\n", "script": "#!/bin/sh\nexit 0\n"}
-	all := clients()
+	program := func(name string) func(string) []string {
+		all := clients()
+		return all[slices.IndexFunc(all, func(c client) bool { return c.name == name })].command
+	}
 	for i, c := range []client{
 		{name: "dhclient1", files: files, command: dhclient("-P")},
 		{name: "dhclient2", files: files, command: dhclient("-P", "-N")},
 		{name: "dhcp6c", files: map[string]string{
 			"conf": "interface eth0 { send ia-pd 0; };\nid-assoc pd 0 { };\n",
-		}, command: all[1].command},
+		}, command: program("dhcp6c")},
 		{name: "networkd", files: map[string]string{
 			"eth0.network": "[Match]\nName=eth0\n[Network]\nDHCP=ipv6\nIPv6AcceptRA=yes\nLinkLocalAddressing=ipv6\n[DHCPv6]\nUseDelegatedPrefix=yes\n",
-		}, command: all[3].command},
+		}, command: program("networkd")},
 	} {
 		mac := "52:54:00:aa:01:0" + string(rune('1'+i)) // the first is listed
 		n := r.Client(t, c.name, mac)
