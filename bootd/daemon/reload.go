@@ -52,7 +52,11 @@ func (d *Daemon) reload() error {
 	if after := d.world.Snapshot(); after.HTTPPort != before.HTTPPort || after.Metrics != before.Metrics || after.Files != before.Files {
 		d.warn("reloaded in part", errAtStart)
 	}
-	d.history.Record(timeline.Event{Adapter: "daemon", Kind: timeline.Reloaded, Detail: fmt.Sprintf("%d hosts", len(plan.Snapshot.Hosts))})
+	hosts := fmt.Sprintf("%d hosts", len(plan.Snapshot.Hosts))
+	if len(plan.Snapshot.Hosts) == 1 {
+		hosts = "1 host"
+	}
+	d.history.Record(timeline.Event{Adapter: "daemon", Kind: timeline.Reloaded, Detail: hosts})
 	d.log.Info("inventory reloaded", "hash", plan.Inventory.Hash, "hosts", len(plan.Snapshot.Hosts), "took", d.now().Sub(began))
 	return nil
 }

@@ -235,7 +235,7 @@ func drawStatus(s api.Status, colour bool) []byte {
 		fmt.Fprintf(&b, "! the inventory on disk is not served: %s\n", first)
 	}
 	for _, h := range s.Hosts {
-		if h.Attempt == install.Failed {
+		if h.Attempt == install.Failed && h.ArmedUntil.IsZero() { // else somebody has armed it again
 			fmt.Fprintf(&b, "! %s: the installation failed: %s\n", h.Name, h.Why)
 		}
 	}
