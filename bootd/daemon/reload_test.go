@@ -150,7 +150,7 @@ func TestReloadIsWholeOrNotAtAll(t *testing.T) {
 			if err := r.Reload(t.Context()); err != nil || r.Health().Refused != nil || value(t, r.metrics, gaugeStale) != 0 {
 				t.Errorf("mended: %v, status %v", err, r.Health().Refused)
 			}
-			if got := r.events(); got[len(got)-1] != "reloaded 1 hosts" {
+			if got := r.events(); got[len(got)-1] != "reloaded 1 host" {
 				t.Errorf("events %q", got)
 			}
 		})

@@ -309,7 +309,7 @@ func TestAThousandWrongTokens(t *testing.T) {
 	for i := range 1000 {
 		p.calls(mac2, fmt.Sprintf("/t/%032x/preseed.cfg", i), http.StatusForbidden, reason.TokenUnknown)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("1000 wrong tokens took %s", took)
 	}
 	if after := p.size(); after != before {

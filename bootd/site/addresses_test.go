@@ -164,7 +164,7 @@ func TestManyHosts(t *testing.T) {
 	inv := sitetest.Inventory(t, rack(10_000))
 	start := time.Now()
 	s, _ := site.Resolve(inv, sitetest.Facts(), nil, sitetest.Now())
-	if took := time.Since(start); took > 10*time.Second {
+	if took := time.Since(start); took > time.Minute {
 		t.Errorf("resolving 10,000 hosts took %s", took)
 	}
 	if len(s.Hosts) != 10_000 || len(s.Hosts[9_999].NICs[0].Addresses("rack6")) != 1 {
