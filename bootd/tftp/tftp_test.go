@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"strings"
 	"testing"
@@ -170,7 +171,8 @@ func TestNetascii(t *testing.T) {
 	observed(t, r, fetched(timeline.FileFetched, "text", 10))
 }
 
-// TestLoss drops packets, one in seven, with and without a window.
+// TestLoss drops packets, one in seven, with and without a window. Not each seventh: seven packets at the end of a file would
+// lose the same one whenever they are sent again.
 func TestLoss(t *testing.T) {
 	for _, window := range []int{1, 4, 16} {
 		t.Run(fmt.Sprint(window), func(t *testing.T) {
@@ -181,7 +183,8 @@ func TestLoss(t *testing.T) {
 			c.rrq("debian13/linux", "octet", "blksize", "1400", "windowsize", fmt.Sprint(window))
 			c.expect(fmt.Sprintf("\x00\x06blksize\x001400\x00windowsize\x00%d\x00", window))
 			c.ack(0)
-			got := c.fetch(1400, window, func(n int) bool { return n%7 == 3 })
+			chance := rand.New(rand.NewPCG(7, uint64(window)))
+			got := c.fetch(1400, window, func(int) bool { return chance.IntN(7) == 3 })
 			if !bytes.Equal(got, content(300_000)) {
 				t.Errorf("%d octets", len(got))
 			}
