@@ -265,6 +265,9 @@ func (x *examination) flags(n *site.Network) {
 	if n.Link == nil {
 		return // what follows from that is no finding of its own
 	}
+	for _, left := range advert.Decide(x.Snapshot, n.Interface, x.Now).Left {
+		x.add(Warning, n, left, "no machine is told of it by an advertisement", "shorten the lists, or raise the MTU of "+n.Interface)
+	}
 	if len(n.Nameservers) == 0 {
 		x.add(Warning, n, "no resolver is advertised", "Debian's installer stops and asks for one", "give "+n.Interface+" an address inside the prefix, or set nameservers")
 	}

@@ -240,29 +240,30 @@ func TestDocumentedExamples(t *testing.T) {
 	}
 }
 
-// TestModuleDNS: the tables of docs/modules/dns.md are those of docs/inventory.md.
-func TestModuleDNS(t *testing.T) {
-	module, err := os.ReadFile("../../docs/modules/dns.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole, rows := string(readDoc(t)), 0
-	for line := range strings.Lines(string(module)) {
-		if !strings.HasPrefix(line, "| `") || strings.Count(line, "|") < 6 {
-			continue
+// TestModules: the tables of docs/modules are those of docs/inventory.md.
+func TestModules(t *testing.T) {
+	for file, keys := range map[string][]string{
+		"dns.md": slices.Concat(keysOf(dnsFields).now, keysOf(recordFields).now, keysOf(dns64Fields).now, keysOf(hostDNSFields).now),
+		"ra.md":  slices.Concat(keysOf(raFields).now, keysOf(raPrefixFields).now, keysOf(raRouteFields).now, keysOf(raPref64Fields).now),
+	} {
+		module, err := os.ReadFile("../../docs/modules/" + file)
+		if err != nil {
+			t.Fatal(err)
 		}
-		rows++
-		if !strings.Contains(whole, line) {
-			t.Errorf("docs/modules/dns.md: not a row of docs/inventory.md: %s", line)
+		whole := string(readDoc(t))
+		for line := range strings.Lines(string(module)) {
+			if strings.HasPrefix(line, "| `") && strings.Count(line, "|") >= 6 && !strings.Contains(whole, line) {
+				t.Errorf("docs/modules/%s: not a row of docs/inventory.md: %s", file, line)
+			}
 		}
-	}
-	for _, k := range slices.Concat(keysOf(dnsFields).now, keysOf(recordFields).now, keysOf(dns64Fields).now, keysOf(hostDNSFields).now) {
-		if !strings.Contains(string(module), "\n| `"+k+"` |") {
-			t.Errorf("docs/modules/dns.md: no row for %s", k)
+		for _, k := range keys {
+			if !strings.Contains(string(module), "\n| `"+k+"` |") {
+				t.Errorf("docs/modules/%s: no row for %s", file, k)
+			}
 		}
-	}
-	for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(module), -1) {
-		mustParse(t, block[1])
+		for _, block := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllStringSubmatch(string(module), -1) {
+			mustParse(t, block[1])
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -28,8 +29,17 @@ type Discovery struct {
 	conn  syscall.RawConn
 	group *os.File
 
+	// woken is when Read last had to wait for a packet.
+	woken  time.Time
 	closed atomic.Bool
 }
+
+const (
+	// crowd is the time between two packets below which more are to be expected, gather how long they are left to gather then:
+	// one wake-up for each of a thousand costs more than the answers, and those have 500 ms (RFC 4861 section 6.2.6).
+	crowd  = 10 * time.Millisecond
+	gather = 5 * time.Millisecond
+)
 
 // ListenDiscovery opens a packet socket on a link and joins ff02::2 there, so that switches which watch group
 // membership pass solicitations on. Errors: no CAP_NET_RAW, the link does not exist any more.
@@ -67,12 +77,20 @@ func joinGroup(ifindex int, group netip.Addr) (*os.File, error) {
 }
 
 // Read waits for the next packet, from its IPv6 header on, and tells which machine sent its frame. A packet longer than
-// b is cut. Errors: net.ErrClosed after Close, ENETDOWN when the interface went down.
+// b is cut. One goroutine reads. Errors: net.ErrClosed after Close, ENETDOWN when the interface went down.
 func (d *Discovery) Read(b []byte) (n int, from ident.MAC, err error) {
 	for {
 		var sa unix.Sockaddr
 		var readErr error
+		waited := false
 		err = d.conn.Read(func(fd uintptr) bool {
+			if waited {
+				if now := time.Now(); now.Sub(d.woken) < crowd {
+					time.Sleep(gather)
+				}
+				d.woken = time.Now()
+			}
+			waited = true
 			n, sa, readErr = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
 			return !errors.Is(readErr, unix.EAGAIN) && !errors.Is(readErr, unix.EINTR)
 		})

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -27,9 +28,11 @@ func listLinks(h *netlink.Handle) ([]site.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing IPv6 addresses: %w", err)
 	}
-	out := make([]site.Link, 0, len(links))
+	out, now := make([]site.Link, 0, len(links)), time.Now()
 	for _, l := range links {
-		out = append(out, makeLink(l.Attrs(), addrs))
+		x := makeLink(l.Attrs(), addrs)
+		x.Dynamic = deadlines(x, addrs, now)
+		out = append(out, x)
 	}
 	slices.SortFunc(out, func(a, b site.Link) int { return cmp.Compare(a.Index, b.Index) })
 	return out, nil
@@ -65,6 +68,34 @@ func makeLink(a *netlink.LinkAttrs, addrs []netlink.Addr) site.Link {
 	return l
 }
 
+// forever is the lifetime of an address that does not end (RFC 4861 section 4.6.2).
+const forever = 1<<32 - 1
+
+// deadlines are those of a link's addresses that end, in the order of its addresses.
+func deadlines(l site.Link, addrs []netlink.Addr, now time.Time) []site.Prefix {
+	var out []site.Prefix
+	for _, p := range l.Addrs {
+		for _, x := range addrs {
+			if q, ok := prefixOf(x.IPNet); !ok || q != p || x.LinkIndex != l.Index || x.Flags&unix.IFA_F_PERMANENT != 0 || x.ValidLft >= forever {
+				continue
+			}
+			until := func(left int) time.Time { return now.Add(time.Duration(left) * time.Second) }
+			out = append(out, site.Prefix{Prefix: p, PreferredUntil: until(x.PreferedLft), ValidUntil: until(x.ValidLft)})
+		}
+	}
+	return out
+}
+
+// equalPrefixes compares deadlines: is is the same as was where it is as far away as the kernel's whole seconds allow, or
+// further by less than a quarter of what was left. A router that renews an address each minute is no news each minute.
+func equalPrefixes(is, was site.Prefix) bool {
+	near := func(is, was time.Time) bool {
+		later := is.Sub(was)
+		return later >= -2*time.Second && later <= max(2*time.Second, time.Until(was)/4)
+	}
+	return is.Prefix == was.Prefix && near(is.PreferredUntil, was.PreferredUntil) && near(is.ValidUntil, was.ValidUntil)
+}
+
 // compareAddrs puts the address that lives longest first.
 func compareAddrs(a, b netlink.Addr) int {
 	if c := cmp.Compare(a.Flags&unix.IFA_F_DEPRECATED, b.Flags&unix.IFA_F_DEPRECATED); c != 0 {
@@ -86,9 +117,11 @@ func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
 	return netip.PrefixFrom(a, ones), true
 }
 
+// equalLinks compares what is, a, with what was, b.
 func equalLinks(a, b []site.Link) bool {
 	return slices.EqualFunc(a, b, func(x, y site.Link) bool {
 		return x.Name == y.Name && x.Index == y.Index && x.MAC == y.MAC && x.MTU == y.MTU && x.Up == y.Up &&
-			x.LinkLocal == y.LinkLocal && slices.Equal(x.Addrs, y.Addrs)
+			x.LinkLocal == y.LinkLocal && slices.Equal(x.Addrs, y.Addrs) &&
+			slices.EqualFunc(x.Dynamic, y.Dynamic, equalPrefixes)
 	})
 }

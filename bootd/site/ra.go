@@ -194,8 +194,29 @@ func (r *resolver) auto(n *Network) {
 		if p.Bits() < 48 || p.Bits() > 120 || slices.ContainsFunc(n.Prefixes, overlaps) || r.elsewhere(n, p) {
 			continue
 		}
-		n.Prefixes = append(n.Prefixes, Prefix{Prefix: p})
+		n.Prefixes = append(n.Prefixes, n.Link.ends(p))
 	}
+}
+
+// ends is a prefix with the deadlines of the address in it that lives longest.
+func (l *Link) ends(p netip.Prefix) Prefix {
+	out := Prefix{Prefix: p}
+	for _, a := range l.Addrs {
+		if a.Masked() != p {
+			continue
+		}
+		i := slices.IndexFunc(l.Dynamic, func(d Prefix) bool { return d.Prefix == a })
+		if i < 0 {
+			return Prefix{Prefix: p} // one that stays
+		}
+		if d := l.Dynamic[i]; d.ValidUntil.After(out.ValidUntil) {
+			out.ValidUntil = d.ValidUntil
+		}
+		if d := l.Dynamic[i]; d.PreferredUntil.After(out.PreferredUntil) {
+			out.PreferredUntil = d.PreferredUntil
+		}
+	}
+	return out
 }
 
 // elsewhere reports whether a prefix belongs to another network: a machine may have an address of it all the same.

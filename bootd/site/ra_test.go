@@ -101,3 +101,18 @@ hosts:
 		t.Errorf("nobody says what is missing: %v", problems)
 	}
 }
+
+// TestAutoEnds: a prefix lives as long as the address in it that lives longest.
+func TestAutoEnds(t *testing.T) {
+	l := sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64", "2001:db8:1::2/64", "2001:db8:2::1/64", "2001:db8:2::2/64")
+	at := func(d time.Duration) time.Time { return sitetest.Now().Add(d) }
+	l.Dynamic = []site.Prefix{
+		{Prefix: prefix("2001:db8:1::1/64"), PreferredUntil: at(time.Minute), ValidUntil: at(time.Hour)},
+		{Prefix: prefix("2001:db8:1::2/64"), PreferredUntil: at(2 * time.Minute), ValidUntil: at(30 * time.Minute)},
+		{Prefix: prefix("2001:db8:2::2/64"), PreferredUntil: at(time.Minute), ValidUntil: at(time.Hour)},
+	}
+	s := sitetest.Snapshot(t, "networks: {office: {interface: eth1, prefix: auto}}", sitetest.Facts(l))
+	equal(t, "prefixes", []site.Prefix{
+		{Prefix: prefix("2001:db8:1::/64"), PreferredUntil: at(2 * time.Minute), ValidUntil: at(time.Hour)}, {Prefix: prefix("2001:db8:2::/64")},
+	}, network(t, s, "office").Prefixes)
+}

@@ -23,6 +23,8 @@ type Link struct {
 	LinkLocal netip.Addr
 	// Addrs are the usable global and unique-local addresses with their prefix length.
 	Addrs []netip.Prefix
+	// Dynamic are those of Addrs that end unless somebody renews them, with their deadlines.
+	Dynamic []Prefix
 }
 
 // Facts is what the machine and its durable state add to the inventory.

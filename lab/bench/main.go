@@ -30,7 +30,7 @@ const (
 
 func main() {
 	bin := flag.String("bootd", "bin/bootd", "the binary to measure")
-	only := flag.String("only", "", "measure one thing alone: size, ready, memory, dhcp or dns")
+	only := flag.String("only", "", "measure one thing alone: size, ready, memory, dhcp, dns or ra")
 	flag.Parse()
 	if err := lab.Enter(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -65,7 +65,7 @@ func measure(ctx context.Context, bin, only string) (bool, error) {
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"size", b.size}, {"ready", b.ready}, {"memory", b.memory}, {"dhcp", b.dhcp}, {"dns", b.dns}} {
+	}{{"size", b.size}, {"ready", b.ready}, {"memory", b.memory}, {"dhcp", b.dhcp}, {"dns", b.dns}, {"ra", b.ra}} {
 		if only != "" && only != step.name {
 			continue
 		}

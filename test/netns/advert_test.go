@@ -259,8 +259,8 @@ func TestFiveHundredMachines(t *testing.T) {
 	p := open(t, n)
 	var last time.Time
 	spacing := func(frame []byte, at time.Time) {
-		// A frame may wait in our socket and the one before it not: half a second for that.
-		if !last.IsZero() && at.Sub(last) < 2500*time.Millisecond {
+		// The time is that of our reading: where the first of two waited for us and the second did not, they seem closer together.
+		if !last.IsZero() && at.Sub(last) < 1500*time.Millisecond {
 			t.Errorf("two multicasts %v apart", at.Sub(last))
 		}
 		last = at

@@ -227,7 +227,7 @@ func (r RA) Same(other RA) bool {
 		r.Prefixes = slices.Clone(r.Prefixes)
 		for i := range r.Prefixes {
 			if p := &r.Prefixes[i]; !p.Ends.IsZero() {
-				p.Valid = 0
+				p.Valid, p.Ends = 0, time.Unix(1, 0)
 				if p.Preferred > 0 {
 					p.Preferred = 1
 				}
