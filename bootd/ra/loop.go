@@ -52,9 +52,7 @@ func (t *Task) tick() {
 		ripe = append(ripe, a)
 		return true
 	})
-	for _, a := range ripe {
-		t.reply(a)
-	}
+	t.replies(ripe)
 }
 
 // solicit asks other routers to show themselves.
@@ -228,15 +226,26 @@ func (t *Task) solicited(p packet) {
 	}
 }
 
-// reply answers one machine by a frame of its own, whatever its address (RFC 6085), so that hundreds can be answered
-// between two multicasts.
-func (t *Task) reply(a answer) {
-	d := t.decide()
-	if d.RA == nil {
-		t.refuse(a.packet, d.Reason)
+// replies answers machines, each by a frame of its own, whatever its address (RFC 6085), so that hundreds can be answered
+// between two multicasts. What is true now is decided once for all of them.
+func (t *Task) replies(all []answer) {
+	if len(all) == 0 {
 		return
 	}
-	t.promise(*d.RA, t.cfg.Now())
+	d := t.decide()
+	if d.RA != nil {
+		t.promise(*d.RA, t.cfg.Now())
+	}
+	for _, a := range all {
+		if d.RA == nil {
+			t.refuse(a.packet, d.Reason)
+			continue
+		}
+		t.reply(a, d)
+	}
+}
+
+func (t *Task) reply(a answer, d advert.Decision) {
 	b, err := encodeAdvertisement(*d.RA, t.link.LinkLocal, answerTo(a.src))
 	if err == nil {
 		err = t.conn.Write(b, a.from)
