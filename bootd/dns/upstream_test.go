@@ -382,7 +382,7 @@ func TestStale(t *testing.T) {
 	want(30, reason.Stale) // the flight goes on
 	want(30, reason.Stale) // and this one does not wait for it
 	set("good")
-	r.forwarder.talks.Wait()
+	r.landed(t)
 	r.clock.advance(26 * time.Hour) // past all use
 	want(300, reason.Forwarded)
 }
@@ -401,7 +401,7 @@ func TestPrefetch(t *testing.T) {
 		t.Error(got)
 	}
 	<-u.arrived
-	r.forwarder.talks.Wait()
+	r.landed(t)
 	if got := r.ask(q); got.Answer[0].Header().Ttl != 300 || u.count() != 2 {
 		t.Errorf("asked %d times: %v", u.count(), got)
 	}
