@@ -15,7 +15,7 @@ DEMO='git qemu-system-x86 ovmf ipxe debian-installer-12-netboot-amd64 iproute2'
 MEDIA='ipxe xorriso mtools syslinux syslinux-common isolinux fdisk debian-archive-keyring'
 TEST="$DEMO $MEDIA"' gcc shellcheck libc6-dev systemd isc-dhcp-client dhcpcd5|dhcpcd-base
 	wide-dhcpv6-client dibbler-client ndisc6 tftp-hpa atftp curl bind9-dnsutils
-	kea-dhcp6-server kea-admin tcpdump dnsmasq-base busybox radvd radvdump
+	kea-dhcp6-server kea-admin tcpdump dnsmasq-base busybox iputils-ping radvd radvdump
 	ldnsutils dnsperf unbound tayga'
 
 POLICY=/usr/sbin/policy-rc.d

@@ -12,6 +12,7 @@ import (
 	httpd "bootd.internal/bootd/http"
 	"bootd.internal/bootd/netif"
 	"bootd.internal/bootd/ra"
+	"bootd.internal/bootd/routes"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/tftp"
@@ -45,7 +46,20 @@ func (d *Daemon) openAdapters() error {
 			Snapshot: d.world.Snapshot, Changed: d.world.Changed, Observer: d.watch, Store: d.store, Begun: begun, Now: d.now, Final: d.finalRA.Load,
 		}, l)
 	})
-	return errors.Join(errs...)
+	return errors.Join(append(errs, d.openRoutes())...)
+}
+
+// openRoutes keeps the routes to delegated prefixes.
+func (d *Daemon) openRoutes() error {
+	kernel, err := netif.OpenRoutes()
+	if err != nil {
+		return capability("writing routes", err)
+	}
+	d.onClose(kernel.Close)
+	d.tasks = append(d.tasks, routes.New(routes.Config{
+		Snapshot: d.world.Snapshot, Changed: d.world.Changed, Store: d.store, Kernel: kernel, Observer: d.watch, Now: d.now,
+	}))
+	return nil
 }
 
 func (d *Daemon) perLink(name string, start func(site.Link) (Task, error)) {

@@ -110,8 +110,12 @@ var rules = map[string]rule{
 	"bootd/dns":   {adapter("bootd/decide/name", "bootd/ingress"), "adapters parse, ask, commit, write"},
 	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/who", "bootd/files", "bootd/ingress", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},
 	"bootd/tftp":  {adapter("bootd/files", "bootd/ingress"), "adapters parse, ask, commit, write"},
-	"templates":   {nil, "octets only"},
-	"ipxe-build":  {nil, "octets only"},
+	"bootd/routes": {
+		[]string{"bootd/lease", "bootd/netif", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
+		"a module: leases in, the kernel's routes out, no hook into a decision",
+	},
+	"templates":  {nil, "octets only"},
+	"ipxe-build": {nil, "octets only"},
 }
 
 // anything may be imported by these: they wire.

@@ -1,0 +1,242 @@
+package routes
+
+import (
+	"context"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"bootd.internal/bootd/lease"
+	"bootd.internal/bootd/netif"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/site/sitetest"
+	"bootd.internal/bootd/store"
+	"bootd.internal/bootd/store/memory"
+	"bootd.internal/bootd/timeline"
+)
+
+// kernel is a routing table that holds our routes and those of others.
+type kernel struct {
+	mu     sync.Mutex
+	ours   []netif.Route
+	others []netip.Prefix
+	refuse error
+	lists  int
+}
+
+func (k *kernel) List() ([]netif.Route, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lists++
+	return slices.Clone(k.ours), nil
+}
+
+func (k *kernel) Put(r netif.Route, replace bool) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	same := func(o netif.Route) bool { return o.Prefix == r.Prefix && o.Via.IsValid() == r.Via.IsValid() }
+	switch {
+	case k.refuse != nil:
+		return k.refuse
+	case !replace && (slices.Contains(k.others, r.Prefix) || slices.ContainsFunc(k.ours, same)):
+		return fs.ErrExist
+	}
+	k.ours = append(slices.DeleteFunc(k.ours, same), r)
+	return nil
+}
+
+func (k *kernel) Delete(r netif.Route) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.refuse != nil {
+		return k.refuse
+	}
+	k.ours = slices.DeleteFunc(k.ours, func(o netif.Route) bool { return o == r })
+	return nil
+}
+
+func (k *kernel) change(f func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	f()
+}
+
+func (k *kernel) text() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	slices.SortFunc(k.ours, netif.Route.Compare)
+	var out []string
+	for _, r := range k.ours {
+		out = append(out, r.String())
+	}
+	return strings.Join(out, "; ")
+}
+
+type seen struct {
+	mu  sync.Mutex
+	all []timeline.Observation
+}
+
+func (s *seen) Observe(o timeline.Observation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, o)
+}
+
+func (s *seen) since(n int) []timeline.Observation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.all[n:])
+}
+
+const text = `networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64", unknown: pool, delegate: {pool: "2001:db8:0:100::/56", length: 60}}
+`
+
+func facts(t *testing.T) site.Facts {
+	return sitetest.Facts(sitetest.Link(t, 7, "eth1", "2001:db8:1::1/64"))
+}
+
+func bound(via string, until time.Time) lease.Binding {
+	return lease.Binding{Holder: "duid 1", Network: "rack1", State: lease.Bound, Via: netip.MustParseAddr(via), Link: "eth1", ValidUntil: until}
+}
+
+func TestWant(t *testing.T) {
+	snap, now := sitetest.Snapshot(t, text, facts(t)), sitetest.Now()
+	p := netip.MustParsePrefix("2001:db8:0:110::/60")
+	change := func(f func(*lease.Binding)) lease.Binding {
+		b := bound("fe80::7", now.Add(time.Hour))
+		f(&b)
+		return b
+	}
+	const rest = "unreachable 2001:db8:0:100::/56"
+	const whole = rest + "; 2001:db8:0:110::/60 via fe80::7"
+	for _, c := range []struct {
+		name, want string
+		b          lease.Binding
+	}{
+		{"bound", whole, change(func(*lease.Binding) {})},
+		{"at its end", rest, change(func(b *lease.Binding) { b.ValidUntil = now })},
+		{"given back", rest, change(func(b *lease.Binding) { b.State = lease.Resting })},
+		{"over no neighbour", rest, change(func(b *lease.Binding) { b.Via = netip.Addr{} })},
+		{"on a link that is gone", rest, change(func(b *lease.Binding) { b.Link = "eth9" })},
+	} {
+		got, until := Want(snap, map[netip.Prefix]lease.Binding{p: c.b}, now)
+		k := kernel{ours: got}
+		if k.text() != c.want || until.IsZero() != (c.want == rest) {
+			t.Errorf("%s: %s until %s, want %s", c.name, k.text(), until, c.want)
+		}
+	}
+	bare, _ := site.Resolve(sitetest.Inventory(t, text), sitetest.Facts(), nil, now)
+	if got, _ := Want(bare, map[netip.Prefix]lease.Binding{p: bound("fe80::7", now.Add(time.Hour))}, now); len(got) != 0 {
+		t.Errorf("without the link: %v", got)
+	}
+}
+
+// TestRoutesFollowLeases follows one prefix from its grant over a new next hop to its end, beside what a crash left and what
+// another program wrote.
+func TestRoutesFollowLeases(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		db, k, said := memory.New(), &kernel{}, &seen{}
+		snap := sitetest.Snapshot(t, text, facts(t))
+		stray := netif.Route{Prefix: netip.MustParsePrefix("2001:db8:0:1f0::/60"), Via: netip.MustParseAddr("fe80::f"), Link: 7}
+		k.ours = []netif.Route{stray}
+		task := New(Config{
+			Snapshot: func() *site.Snapshot { return snap }, Store: db, Kernel: k, Observer: said, Now: time.Now,
+			Changed: func(ctx context.Context) <-chan struct{} {
+				ch := make(chan struct{})
+				context.AfterFunc(ctx, func() { close(ch) })
+				return ch
+			},
+		})
+		done := make(chan error)
+		go func() { done <- task.Run(ctx) }()
+		<-task.Ready()
+		p := netip.MustParsePrefix("2001:db8:0:110::/60")
+		put := func(b *lease.Binding) {
+			t.Helper()
+			op := store.Op{Key: lease.PrefixKey(p)}
+			if b != nil {
+				op.Value = b.Encode()
+			}
+			if err := db.Update(ctx, func(store.View) []store.Op { return []store.Op{op} }); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		check := func(when, want string) {
+			t.Helper()
+			if got := k.text(); got != want {
+				t.Errorf("%s: %s, want %s", when, got, want)
+			}
+		}
+		const rest = "unreachable 2001:db8:0:100::/56"
+		check("at the start", rest)
+		b := bound("fe80::7", time.Now().Add(time.Hour))
+		put(&b)
+		check("granted", rest+"; 2001:db8:0:110::/60 via fe80::7")
+		b = bound("fe80::8", time.Now().Add(time.Hour))
+		put(&b)
+		check("over another next hop", rest+"; 2001:db8:0:110::/60 via fe80::8")
+		k.change(func() { k.ours = nil })
+		time.Sleep(lookEvery)
+		synctest.Wait()
+		check("after the link blinked", rest+"; 2001:db8:0:110::/60 via fe80::8")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		check("at the end of the lease", rest)
+
+		k.change(func() { k.others = []netip.Prefix{p} })
+		b = bound("fe80::7", time.Now().Add(2*time.Hour))
+		before := len(said.since(0))
+		put(&b)
+		time.Sleep(5 * lookEvery)
+		synctest.Wait()
+		check("another program's route is there", rest)
+		if news := said.since(before); len(news) != 1 || news[0].Err == nil || !strings.Contains(news[0].Events[0].Detail, "another program's route is there") {
+			t.Errorf("said %+v", news)
+		}
+		k.change(func() { k.others, k.refuse = nil, syscall.EPERM })
+		put(nil)
+		b = bound("fe80::7", time.Now().Add(time.Hour))
+		put(&b)
+		all := said.since(0)
+		if last := all[len(all)-1]; last.Err == nil || !strings.Contains(last.Err.Error(), "CAP_NET_ADMIN") {
+			t.Errorf("without the capability: %+v", last)
+		}
+		k.change(func() { k.refuse = nil })
+		put(nil)
+		check("released", rest)
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		check("after the end", rest)
+	})
+}
+
+// TestNothingDelegated: a site that delegates nothing is not looked at again and again.
+func TestNothingDelegated(t *testing.T) {
+	k := &kernel{}
+	task := New(Config{
+		Snapshot: func() *site.Snapshot {
+			return sitetest.Snapshot(t, strings.Replace(text, `, delegate: {pool: "2001:db8:0:100::/56", length: 60}`, "", 1), facts(t))
+		},
+		Kernel: k, Observer: &seen{}, Now: sitetest.Now,
+	})
+	for range 3 {
+		task.reconcile()
+	}
+	if diff := cmp.Diff(1, k.lists); diff != "" {
+		t.Errorf("times the kernel was asked: %s", diff)
+	}
+}
