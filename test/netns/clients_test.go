@@ -71,7 +71,10 @@ func clients() []client {
 			name:  "dhcpcd",
 			files: map[string]string{"conf": "duid ll\nipv6only\nnohook resolv.conf hostname\n"},
 			command: func(dir string) []string {
-				return []string{"dhcpcd", "-6", "-B", "-d", "-f", dir + "/conf", "eth0"}
+				// What it remembers of another test's lease it would only confirm.
+				return []string{"unshare", "-m", "sh", "-c", `
+					mkdir -p /var/lib/dhcpcd && mount -t tmpfs tmpfs /var/lib/dhcpcd &&
+					exec dhcpcd -6 -B -d -f ` + dir + `/conf eth0`}
 			},
 		},
 		{
