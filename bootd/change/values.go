@@ -62,6 +62,9 @@ func host(w written, h *site.Host) values {
 		duids[i] = d.String()
 	}
 	v.add("duid", strings.Join(duids, " "))
+	if h.Port.Relay.IsValid() {
+		v.add("port", h.Port.String())
+	}
 	v.add("serial", h.Serial)
 	v.add("preferred", brief(h.Preferred))
 	v.add("valid", brief(h.Valid))

@@ -51,6 +51,13 @@ func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.T
 			break
 		}
 	}
+	if h := portOf(p.hops); h != nil {
+		at := site.Port{Relay: link, InterfaceID: string(h.interfaceID)}
+		if len(h.remoteID) > lenEnterprise {
+			at.RemoteID = string(h.remoteID[lenEnterprise:])
+		}
+		req.Evidence = append(req.Evidence, who.Evidence{Kind: who.RelayPort, Port: at})
+	}
 	req.Evidence = append(req.Evidence, who.Client(req.Client)...)
 	for _, e := range who.Source(peer) {
 		if e.Kind == who.EUI64 {
@@ -148,13 +155,22 @@ type port struct {
 
 // of names the port of a message by the relay next to the client that gives an interface-id or remote-id.
 func (p *ports) of(link netip.Addr, hops []hop) port {
+	h := portOf(hops)
+	if h == nil {
+		return port{link, 1}
+	}
+	sum := maphash.Bytes(p.seed, append(append(append([]byte{}, h.interfaceID...), 0), h.remoteID...))
+	return port{link, sum | 1}
+}
+
+// portOf is the relay next to the client that gives an interface-id or remote-id, nil where none does.
+func portOf(hops []hop) *hop {
 	for i := len(hops) - 1; i >= 0; i-- {
-		if h := hops[i]; h.interfaceID != nil || h.remoteID != nil {
-			sum := maphash.Bytes(p.seed, append(append(append([]byte{}, h.interfaceID...), 0), h.remoteID...))
-			return port{link, sum | 1}
+		if hops[i].interfaceID != nil || hops[i].remoteID != nil {
+			return &hops[i]
 		}
 	}
-	return port{link, 1}
+	return nil
 }
 
 // ports counts what unlisted machines take behind relays, so that one port cannot use up the addresses of a rack, nor one

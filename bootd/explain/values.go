@@ -68,6 +68,8 @@ func valueOf(h *site.Host, key string) (string, bool) {
 			all[i] = d.String()
 		}
 		return strings.Join(all, ", "), true
+	case "port":
+		return h.Port.String(), true
 	case "preferred":
 		return lasting(h.Preferred), true
 	case "valid":

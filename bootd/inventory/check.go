@@ -31,6 +31,7 @@ func (p *parser) check() {
 	c.recordNames()
 	c.links()
 	c.relays()
+	c.ports()
 	c.delegations()
 	c.lengths()
 	c.overlaps()

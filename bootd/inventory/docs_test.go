@@ -86,7 +86,7 @@ func code() (now map[string][]string, later []string) {
 		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "dns": keysOf(dnsFields),
 		"records": keysOf(recordFields), "dns64": keysOf(dns64Fields), "hosts.dns": keysOf(hostDNSFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
-		"delegate": keysOf(delegateFields), "pool": keysOf(poolFields),
+		"delegate": keysOf(delegateFields), "pool": keysOf(poolFields), "port": keysOf(portFields),
 		"nics": keysOf(nicFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
 		"ra.routes": keysOf(raRouteFields), "ra.pref64": keysOf(raPref64Fields),
 	} {
@@ -161,6 +161,7 @@ func TestDocumentedExamples(t *testing.T) {
 		}
 		return "{" + strings.Join(out, ", ") + "}"
 	}
+	const relayed = "networks: {rack2: {interface: eth1, relay: \"2001:db8:2::1\", prefix: \"2001:db8:2::/64\"}}\n"
 	network := []string{`interface: eth1`, `prefix: "2001:db8:1::/64"`}
 	places := map[string]func(string) string{
 		"Sections": func(x string) string { return x },
@@ -196,6 +197,9 @@ func TestDocumentedExamples(t *testing.T) {
 		},
 		"profiles": func(x string) string { return "profiles: {debian13: " + entry(x, "script: a.ipxe") + "}" },
 		"hosts": func(x string) string {
+			if strings.HasPrefix(x, "port:") {
+				return relayed + "hosts: {r1n01: {" + x + "}}"
+			}
 			if strings.HasPrefix(x, "nics:") {
 				return "hosts: {r1n01: {" + x + "}}"
 			}
@@ -209,6 +213,9 @@ func TestDocumentedExamples(t *testing.T) {
 				x += ", age: a.age"
 			}
 			return "secrets: {a: {" + x + "}}"
+		},
+		"port": func(x string) string {
+			return relayed + "hosts: {r1n01: {port: " + entry(x, `relay: "2001:db8:2::1"`, "interface_id: p7") + "}}"
 		},
 		"nics": func(x string) string {
 			return "hosts: {r1n01: {nics: {eth0: " + entry(x, "mac: 52:54:00:aa:01:01") + "}}}"

@@ -25,6 +25,7 @@ var hostFields = withSettings([]field[hostEntry]{
 	{name: "network", set: put(func(h *hostEntry) *Value[string] { return &h.Network }, (*parser).text)},
 	{name: "uuid", set: put(func(h *hostEntry) *Value[ident.UUID] { return &h.UUID }, (*parser).uuid)},
 	{name: "duid", set: func(p *parser, h *hostEntry, v value) { h.DUIDs, _ = someOf(placed((*parser).duid))(p, v) }},
+	{name: "port", set: func(p *parser, h *hostEntry, v value) { h.Port, _ = p.port(v) }},
 	{name: "serial", set: put(func(h *hostEntry) *Value[string] { return &h.Serial }, (*parser).text)},
 	{name: "dns", set: func(p *parser, h *hostEntry, v value) { walk(p, v, hostDNSFields, &h.DNS) }},
 	{name: "delegate", set: func(p *parser, h *hostEntry, v value) { h.Delegate, _ = someOf(placed((*parser).delegable))(p, v) }},
@@ -53,7 +54,7 @@ func (p *parser) host(key *yaml.Node, v value) {
 	default:
 		walk(p, v, hostFields, &h)
 	}
-	named := h.UUID.Set() || len(h.DUIDs) > 0
+	named := h.UUID.Set() || len(h.DUIDs) > 0 || h.Port.Relay.Set()
 	one := h.one.MAC.Set() || len(h.one.Addresses) > 0
 	switch {
 	case one && h.nics.node != nil:

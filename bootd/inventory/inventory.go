@@ -215,7 +215,9 @@ type Host struct {
 	Network Value[string]
 	UUID    Value[ident.UUID]
 	// DUIDs name the host where no MAC is seen, or where it lists none.
-	DUIDs  []Value[ident.DUID]
+	DUIDs []Value[ident.DUID]
+	// Port is where the host is plugged in; it names it as a DUID does.
+	Port   Port
 	Serial Value[string]
 	// Delegate are the prefixes that the inventory keeps for the host.
 	Delegate []Value[netip.Prefix]
@@ -227,7 +229,7 @@ type Host struct {
 // NIC is one network card of a host. The short forms `name: MAC` and `{mac: ..., address: ...}` make one NIC named "net0".
 type NIC struct {
 	Name string
-	// MAC is unset for a host that only its UUID or DUID names.
+	// MAC is unset for a host that only its UUID, DUID or port names.
 	MAC Value[ident.MAC]
 	// Network overrides the host's.
 	Network Value[string]

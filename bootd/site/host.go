@@ -46,6 +46,11 @@ func (r *resolver) host(in *inventory.Host) {
 		origin(h.Origins, "duid", d)
 		r.snap.index.byDUID[d.V] = h
 	}
+	if in.Port.Relay.Set() {
+		h.Port = Port{Relay: in.Port.Relay.V, InterfaceID: in.Port.InterfaceID.V, RemoteID: in.Port.RemoteID.V}
+		origin(h.Origins, "port", in.Port.Relay)
+		r.snap.index.byPort[h.Port.Relay] = append(r.snap.index.byPort[h.Port.Relay], h)
+	}
 	for i := range in.NICs {
 		r.nic(h, in, &in.NICs[i])
 	}

@@ -17,6 +17,7 @@ type index struct {
 	networks map[string]*Network
 	byLink   map[string]*Network
 	byRelay  map[netip.Addr]*Network
+	byPort   map[netip.Addr][]*Host
 	// kept are the prefixes of hosts in order of address; none overlaps another.
 	kept []Kept
 }
@@ -48,7 +49,26 @@ func (s *Snapshot) HostByDUID(d ident.DUID) (*Host, bool) {
 	return h, ok
 }
 
-// Nameless reports whether the host lists no MAC: its UUID or DUID alone names it.
+// HostByPort finds the host that is plugged into a relay's port: the one that lists both identifiers before those that list one
+// of them.
+func (s *Snapshot) HostByPort(at Port) (*Host, bool) {
+	var found *Host
+	for _, h := range s.index.byPort[at.Relay] {
+		p := h.Port
+		if p.InterfaceID != "" && p.InterfaceID != at.InterfaceID || p.RemoteID != "" && p.RemoteID != at.RemoteID {
+			continue
+		}
+		if p.InterfaceID != "" && p.RemoteID != "" {
+			return h, true
+		}
+		if found == nil {
+			found = h
+		}
+	}
+	return found, found != nil
+}
+
+// Nameless reports whether the host lists no MAC: its UUID, DUID or port alone names it.
 func (h *Host) Nameless() bool {
 	for _, n := range h.NICs {
 		if n.MAC.Valid() {

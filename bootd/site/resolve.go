@@ -34,6 +34,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 				networks: make(map[string]*Network, len(inv.Networks)),
 				byLink:   make(map[string]*Network, len(inv.Networks)),
 				byRelay:  make(map[netip.Addr]*Network),
+				byPort:   make(map[netip.Addr][]*Host),
 			},
 		},
 		defaults: inv.Defaults,

@@ -5,6 +5,7 @@
 package site
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -155,6 +156,25 @@ type Network struct {
 	Pools []*Pool
 }
 
+// Port is a place that machines are plugged into, as the relay there tells it: its link-address, its Interface-Id (RFC 8415
+// section 21.18) and the Remote-ID without its enterprise number (RFC 4649 section 3), in octets.
+type Port struct {
+	Relay                 netip.Addr
+	InterfaceID, RemoteID string
+}
+
+// String quotes what the relay says.
+func (p Port) String() string {
+	text := p.Relay.String()
+	if p.InterfaceID != "" {
+		text += fmt.Sprintf(" interface-id %q", p.InterfaceID)
+	}
+	if p.RemoteID != "" {
+		text += fmt.Sprintf(" remote-id %q", p.RemoteID)
+	}
+	return text
+}
+
 // Host is one listed machine with its cascade resolved.
 type Host struct {
 	Name string
@@ -166,6 +186,7 @@ type Host struct {
 	Delegated []netip.Prefix
 	UUID      ident.UUID
 	DUIDs     []ident.DUID
+	Port      Port
 	Serial    string
 	Protected bool
 	// Preferred and Valid are lifetimes of its own; 0: those of the network.

@@ -53,8 +53,11 @@ func (n *NIC) seed() ident.MAC {
 		return n.MAC
 	}
 	in := n.Host.UUID[:]
-	if len(n.Host.DUIDs) > 0 {
+	switch {
+	case len(n.Host.DUIDs) > 0:
 		in = []byte(n.Host.DUIDs[0])
+	case !n.Host.UUID.Identifies():
+		in = []byte(n.Host.Port.String())
 	}
 	sum := sha256.Sum256(in)
 	return ident.MAC{1, 'h', sum[0], sum[1], sum[2], sum[3]}

@@ -100,7 +100,7 @@ func byMAC(snap *site.Snapshot, v store.View, ev []Evidence) Match {
 	return m
 }
 
-// byListed looks for a host that lists the DUID, or whose UUID it holds. A card that nobody listed is a host's only where
+// byListed looks for a host that lists the port or the DUID, or whose UUID it holds. A card that nobody listed is a host's only where
 // that host lists no MAC at all: who writes one down means that card and no other.
 func byListed(snap *site.Snapshot, net *site.Network, ev []Evidence, seen ident.MAC) Match {
 	named := func(h *site.Host, ok bool, rule Kind) Match {
@@ -108,6 +108,12 @@ func byListed(snap *site.Snapshot, net *site.Network, ev []Evidence, seen ident.
 			return Match{}
 		}
 		return Match{Host: h, NIC: onlyNIC(h, net), Rule: rule, Observed: seen}
+	}
+	if e, ok := find(ev, RelayPort); ok {
+		h, ok := snap.HostByPort(e.Port)
+		if m := named(h, ok, RelayPort); m.Host != nil {
+			return m
+		}
 	}
 	for _, e := range ev {
 		if e.DUID == "" {

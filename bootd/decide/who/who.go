@@ -25,11 +25,12 @@ const (
 	LearnedDUID                 // a DUID seen before from this host; only where there is no MAC
 	LeaseAddr                   // the source address is a lease of this host
 	ListedDUID                  // a DUID that the inventory lists; where there is no MAC, or for hosts that list none
+	RelayPort                   // a relay's port that the inventory lists; likewise
 )
 
 // String names the rule for logs and explain.
 func (k Kind) String() string {
-	names := [...]string{"none", "frame-mac", "relay-mac", "duid-mac", "eui64", "uuid", "learned-duid", "lease", "duid"}
+	names := [...]string{"none", "frame-mac", "relay-mac", "duid-mac", "eui64", "uuid", "learned-duid", "lease", "duid", "port"}
 	if int(k) < len(names) {
 		return names[k]
 	}
@@ -43,6 +44,8 @@ type Evidence struct {
 	UUID ident.UUID
 	DUID ident.DUID
 	Addr netip.Addr
+	// Port is that of RelayPort.
+	Port site.Port
 }
 
 // Match is who it is. Host and NIC are nil when nobody listed it; Reason then says why.
