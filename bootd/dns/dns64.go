@@ -53,7 +53,7 @@ func (s *Server) synthesized(ctx context.Context, k string, q *query, snap *site
 			}
 			return nil, err
 		}
-		m, err4 := four.message()
+		m, err4 := four.aged(s.cfg.Now()).message()
 		if err4 != nil {
 			return nil, err4
 		}
@@ -156,7 +156,13 @@ func (s *Server) aliased(ctx context.Context, q *query, snap *site.Snapshot) (*a
 	}
 	target.name = q.alias
 	target.question = append(raw[:n:n], q.question[len(q.question)-4:]...)
-	a, why, err := s.learn(ctx, keyOf(&target, ""), &target, snap, nil)
+	var a *answer
+	var why reason.Reason
+	if target.dns64 != nil {
+		a, why, err = s.synthesized(ctx, target.key(), &target, snap)
+	} else {
+		a, why, err = s.learn(ctx, target.key(), &target, snap, nil)
+	}
 	if err != nil || a.code == codeServFail {
 		return blank(q, codeServFail), why, err
 	}
@@ -183,6 +189,17 @@ func (a *answer) message() (*dns.Msg, error) {
 	}
 	m.Rcode, m.Authoritative, m.AuthenticatedData, m.Response = a.code, a.aa, a.ad, true
 	return m, nil
+}
+
+// aged is an answer with what is left of its TTLs: an answer that is made of a kept one must not live longer.
+func (a *answer) aged(now time.Time) *answer {
+	if a.life <= 0 {
+		return a
+	}
+	out := *a
+	out.wire = slices.Clone(a.wire)
+	a.age(out.wire, now)
+	return &out
 }
 
 // left is how much of an answer's life is left.

@@ -3,6 +3,7 @@ package dns
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
@@ -137,6 +138,42 @@ func TestDNS64(t *testing.T) {
 	}
 	if got := r.ask(question("ipv4only.arpa.", dns.TypeAAAA)); len(got.Answer) != 0 || got.Rcode != 0 {
 		t.Errorf("without DNS64: %v", got)
+	}
+}
+
+// TestDNS64Age: what is made of a kept answer lives no longer than that one.
+func TestDNS64Age(t *testing.T) {
+	u := startUpstream(t, zone(t, map[string][]string{"long.example.org. A": {"long.example.org. 400 IN A 192.0.2.1"}}))
+	r := start(t, u.addr)
+	r.on(nat64())
+	r.ask(question("long.example.org.", dns.TypeA))
+	r.clock.advance(380 * time.Second)
+	for _, ttl := range []uint32{20, 15} {
+		if got := r.ask(question("long.example.org.", dns.TypeAAAA)); len(got.Answer) != 1 || got.Answer[0].Header().Ttl != ttl {
+			t.Errorf("want %d seconds: %v", ttl, got)
+		}
+		r.clock.advance(5 * time.Second)
+	}
+}
+
+// TestDNS64Alias: a name of the inventory that leads to one with IPv4 alone is reached through the NAT64 as well, on the
+// networks that have one.
+func TestDNS64Alias(t *testing.T) {
+	u := startUpstream(t, zone(t, map[string][]string{"four.example.org. A": {"four.example.org. 300 IN A 192.0.2.1"}}))
+	r := start(t, u.addr)
+	r.change(func(s *site.Snapshot) { s.DNS.Names = map[string]*site.Name{"www.example.net": {CNAME: "four.example.org"}} })
+	for _, d := range []*site.DNS64{nil, nat64(), nil} {
+		r.on(d)
+		q := question("www.example.net.", dns.TypeAAAA)
+		got := r.ask(q)
+		if d == nil {
+			if got.Rcode != 0 || len(got.Answer) != 1 {
+				t.Errorf("without DNS64: %v", got)
+			}
+			continue
+		}
+		same(t, got, reply(t, q, 0, func(m *dns.Msg) { m.RecursionAvailable = true },
+			"www.example.net. 60 IN CNAME four.example.org.", "four.example.org. 300 IN AAAA 2001:db8:64::c000:201"))
 	}
 }
 

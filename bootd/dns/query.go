@@ -83,13 +83,14 @@ type query struct {
 
 // key is what the cache and the forwarder know the question by.
 func (q *query) key() string {
-	switch {
-	case q.alias != "":
-		return keyOf(q, "alias "+q.alias)
-	case q.dns64 != nil:
-		return keyOf(q, q.dns64.ID)
+	id := ""
+	if q.dns64 != nil {
+		id = q.dns64.ID
 	}
-	return keyOf(q, "")
+	if q.alias != "" {
+		id = "alias " + q.alias + " " + id
+	}
+	return keyOf(q, id)
 }
 
 // parseQuery reads a query without the help of a library: a question has no compression and nothing beside an OPT record is

@@ -141,7 +141,7 @@ func (a *answer) age(out []byte, now time.Time) {
 
 // appendOPT adds to the message that begins at an octet our OPT record (RFC 6891 section 6.1.2): no options, above all none of the client's.
 func appendOPT(p []byte, at, code int, do bool) []byte {
-	p[at+11]++
+	binary.BigEndian.PutUint16(p[at+10:], binary.BigEndian.Uint16(p[at+10:])+1)
 	flags := byte(0)
 	if do {
 		flags = 0x80

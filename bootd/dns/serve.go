@@ -97,10 +97,7 @@ func (s *Server) resolve(ctx context.Context, c client, q *query, snap *site.Sna
 		s.answer(c, q, blank(q, codeRefused), reasonOnly(reason.Refused), nil)
 		return false
 	}
-	q.dns64, q.foreign = usable64(q, c.dns64()), s.editions.of(snap)
-	if d.Alias != "" {
-		q.alias, q.dns64 = d.Alias, nil
-	}
+	q.dns64, q.foreign, q.alias = usable64(q, c.dns64()), s.editions.of(snap), d.Alias
 	return s.fetch(ctx, c, q, snap)
 }
 
