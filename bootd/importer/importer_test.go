@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -169,5 +170,16 @@ func TestPoolGoesWhole(t *testing.T) {
 	inv, faults := inventory.Parse("inventory.yaml", r.Inventory)
 	if len(faults) > 0 || inv.Networks[0].Unknown.Set() || r.Complete() {
 		t.Errorf("faults %v, complete %v, of\n%s", faults, r.Complete(), r.Inventory)
+	}
+}
+
+// TestLongStatement: a statement is shortened between two letters, whatever alphabet they are of.
+func TestLongStatement(t *testing.T) {
+	for _, letter := range []string{"a", "ä", "€", "😀", "a€", "ab€"} {
+		s := &statement{words: []word{{text: strings.Repeat(letter, 101)}}}
+		got, ok := strings.CutSuffix(s.String(), "...")
+		if !ok || len(got) < 90 || len(got) > 98 || !utf8.ValidString(got) {
+			t.Errorf("%q is shortened to %q", letter, got)
+		}
 	}
 }

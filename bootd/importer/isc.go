@@ -52,7 +52,11 @@ func (s *statement) String() string {
 	}
 	text := oneLine(b.String())
 	if len(text) > 100 {
-		text = text[:strings.LastIndexFunc(text[:98], func(r rune) bool { return r < utf8.RuneSelf })] + "..."
+		cut := 98
+		for !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		text = text[:cut] + "..."
 	}
 	return text
 }
