@@ -161,7 +161,9 @@ func TestDNS64Age(t *testing.T) {
 func TestDNS64Alias(t *testing.T) {
 	u := startUpstream(t, zone(t, map[string][]string{"four.example.org. A": {"four.example.org. 300 IN A 192.0.2.1"}}))
 	r := start(t, u.addr)
-	r.change(func(s *site.Snapshot) { s.DNS.Names = map[string]*site.Name{"www.example.net": {CNAME: "four.example.org"}} })
+	r.change(func(s *site.Snapshot) {
+		s.DNS.Names = map[string]*site.Name{"www.example.net": {CNAME: "four.example.org"}}
+	})
 	for _, d := range []*site.DNS64{nil, nat64(), nil} {
 		r.on(d)
 		q := question("www.example.net.", dns.TypeAAAA)
