@@ -1,6 +1,7 @@
 package change_test
 
 import (
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -71,6 +72,30 @@ func TestCompareSaysWhatDoesNotRender(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	if d := cmp.Diff(want, got.Hosts[0].Texts); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+// TestCompareNames: a host's names beside its own, and how a network reaches IPv4, are what machines are told.
+func TestCompareNames(t *testing.T) {
+	host := "  a: {mac: 52:54:00:aa:01:01, dns: {aliases: [www], records: {\"@\": {txt: rack 1}}}}\n"
+	got := change.Compare(side(t, host, ""), side(t, strings.Replace(host, "{aliases: [www], ", "{wildcard: true, ", 1), ""))
+	want := []change.Value{{"dns.*.a.internal", "", "cname a.internal"}, {"dns.www.internal", "cname a.internal", ""}}
+	if len(got.Hosts) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	if d := cmp.Diff(want, got.Hosts[0].Values); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	network := func(more string) change.Side {
+		return change.Side{Snapshot: sitetest.Snapshot(t, strings.Replace(head, "64\"}", "64\""+more+"}", 1), sitetest.SmallFacts(t)), Templates: render.New(fstest.MapFS{}).Mask()}
+	}
+	got = change.Compare(network(""), network(`, dns64: {prefix: "2001:db8:64::/96", skip: 10.0.0.0/8}`))
+	want = []change.Value{{"dns64", "", "2001:db8:64::/96, exclude ::ffff:0.0.0.0/96, skip 10.0.0.0/8"}}
+	if len(got.Networks) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	if d := cmp.Diff(want, got.Networks[0].Values); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 }

@@ -2,6 +2,7 @@ package change
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -74,7 +75,39 @@ func host(w written, h *site.Host) values {
 	}
 	v.add("protected", strconv.FormatBool(h.Protected))
 	v.options(h.Options)
+	for _, name := range w.names[h.Name] {
+		v.add("dns."+name, records(w.snap.DNS.Names[name]))
+	}
 	return v
+}
+
+// records are what stands at a name, as the inventory writes it.
+func records(n *site.Name) string {
+	var out []string
+	for _, a := range n.A {
+		out = append(out, "a "+a.String())
+	}
+	for _, a := range n.AAAA {
+		out = append(out, "aaaa "+a.String())
+	}
+	if n.CNAME != "" {
+		out = append(out, "cname "+n.CNAME)
+	}
+	for _, s := range n.SRV {
+		out = append(out, fmt.Sprintf("srv %d %d %d %s", s.Priority, s.Weight, s.Port, s.Target))
+	}
+	for _, s := range n.TXT {
+		out = append(out, "txt "+strconv.Quote(s))
+	}
+	return strings.Join(out, ", ")
+}
+
+func dns64(d *site.DNS64) string {
+	text := d.Prefix.String() + ", exclude " + list(d.Exclude)
+	if len(d.Skip) > 0 {
+		text += ", skip " + list(d.Skip)
+	}
+	return text
 }
 
 // options lists DHCPv6 options.
@@ -84,14 +117,19 @@ func (v *values) options(all []site.Option) {
 	}
 }
 
-// written are the addresses that somebody wrote down, by the holder of their card.
+// written are the addresses that somebody wrote down, by the holder of their card, and the names beside its own, by host.
 type written struct {
 	snap      *site.Snapshot
 	addresses map[string][]netip.Addr
+	names     map[string][]string
 }
 
 func writtenIn(snap *site.Snapshot) written {
-	w := written{snap, map[string][]netip.Addr{}}
+	w := written{snap, map[string][]netip.Addr{}, map[string][]string{}}
+	for _, name := range slices.Sorted(maps.Keys(snap.DNS.Names)) {
+		host := snap.DNS.Names[name].Host
+		w.names[host] = append(w.names[host], name)
+	}
 	for _, h := range snap.Inventory.Hosts {
 		for _, c := range h.NICs {
 			for _, a := range c.Addresses {
@@ -164,6 +202,9 @@ func network(n *site.Network) values {
 	}
 	v.add("information_refresh", brief(n.InformationRefresh))
 	v.options(site.Told(nil, n.Options))
+	if n.DNS64 != nil {
+		v.add("dns64", dns64(n.DNS64))
+	}
 	v.add("router", map[bool]string{true: "self", false: "other"}[n.RouterSelf])
 	ra := n.RA
 	for _, f := range []struct {
