@@ -70,6 +70,8 @@ type dhcpd struct {
 	hostNames map[string]bool
 	byMAC     map[string]*node
 	ifs       []conditional
+	// denied are the lines that give machines nothing which nobody listed.
+	denied []Place
 }
 
 // iscNetwork is a network to be: a subnet6, or a shared-network with several.
@@ -205,7 +207,7 @@ func (d *dhcpd) statement(s *statement, in scope) {
 	case head == "ddns-update-style" && s.arg(1) == "none", head == "ddns-updates" && s.arg(1) == "off":
 		d.itself(s.Place, "%s: its own DNS knows the hosts", s)
 	case (head == "deny" || head == "ignore") && s.arg(1) == "unknown-clients":
-		d.itself(s.Place, "%s: machines that are not listed get nothing without a pool", s)
+		d.denied = append(d.denied, s.Place)
 	case (head == "allow" || head == "deny" || head == "ignore") && slices.Contains([]string{"leasequery", "duplicates", "client-updates", "booting"}, s.arg(1)):
 		d.itself(s.Place, "%s", s)
 	case own:

@@ -212,8 +212,21 @@ func (d *dhcpd) identifier(h *newHost, x *statement) {
 	d.lost(x.Place, "%s: a host is known by its MAC, its UUID or its DUID", x)
 }
 
+// strangers says what became of "deny unknown-clients": a pool is for everybody.
+func (d *dhcpd) strangers() {
+	pool := slices.ContainsFunc(d.nets, func(n *iscNetwork) bool { return len(n.pools) > 0 })
+	for _, at := range d.denied {
+		if pool {
+			d.review(at, "deny unknown-clients: range6 became a pool, which machines get addresses of that nobody listed: without unknown: pool and pool: only those that are listed get one")
+		} else {
+			d.itself(at, "deny unknown-clients: machines that are not listed get nothing without a pool")
+		}
+	}
+}
+
 // finish writes what was gathered of each network, and guesses an interface where nobody named one.
 func (d *dhcpd) finish(in ISC) {
+	d.strangers()
 	guess := 1
 	taken := func(name string) bool {
 		return slices.ContainsFunc(d.networks.kids, func(n *node) bool { i := n.get("interface"); return i != nil && i.value == name })

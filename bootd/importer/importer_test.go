@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -180,6 +181,43 @@ func TestLongStatement(t *testing.T) {
 		got, ok := strings.CutSuffix(s.String(), "...")
 		if !ok || len(got) < 90 || len(got) > 98 || !utf8.ValidString(got) {
 			t.Errorf("%q is shortened to %q", letter, got)
+		}
+	}
+}
+
+// TestUnboundAccess: whoever unbound let ask may ask, in whatever words; the others may not.
+func TestUnboundAccess(t *testing.T) {
+	in := ISC{
+		Interface: "eth1", DHCPD: File{Name: "dhcpd.conf", Data: []byte("subnet6 2001:db8:1::/64 { }\n")},
+		Unbound: File{Name: "unbound.conf", Data: []byte("server:\n" +
+			" access-control: 2001:db8:8000::/48 allow_snoop\n access-control: 2001:db8:9000::/48 allow\n access-control: 2001:db8:a000::/48 refuse\n")},
+	}
+	r, err := in.Import()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for prefix, want := range map[string]bool{"8000": true, "9000": true, "a000": false} {
+		if got := strings.Contains(string(r.Inventory), `- "2001:db8:`+prefix+`::/48"`); got != want {
+			t.Errorf("%s may ask: %v\n%s", prefix, got, r.Inventory)
+		}
+	}
+}
+
+// TestDenyUnknown: a pool is for everybody, which is said where dhcpd was told to give strangers nothing.
+func TestDenyUnknown(t *testing.T) {
+	const deny = "deny unknown-clients;\n"
+	for text, want := range map[string]Kind{
+		deny + "subnet6 2001:db8:1::/64 { }\n":                                               Itself,
+		deny + "subnet6 2001:db8:1::/64 { range6 2001:db8:1::100 2001:db8:1::1ff; }\n":       Review,
+		"subnet6 2001:db8:1::/64 { range6 2001:db8:1::100 2001:db8:1::1ff;\n" + deny + "}\n": Review,
+	} {
+		r, err := ISC{Interface: "eth1", DHCPD: File{Name: "dhcpd.conf", Data: []byte(text)}}.Import()
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := func(n Note) bool { return n.Kind == want && strings.HasPrefix(n.Text, "deny unknown-clients: ") }
+		if !slices.ContainsFunc(r.Notes, said) {
+			t.Errorf("%s\n%v", text, r.Notes)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (d *dhcpd) access(l unboundLine) {
 	switch {
 	case !ok:
 		d.lost(l.Place, "access-control: %s: bootd serves IPv6 only", oneLine(l.value))
-	case strings.TrimSpace(action) != "allow":
+	case !strings.HasPrefix(strings.TrimSpace(action), "allow"): // allow_snoop and its like let ask, too
 		d.itself(l.Place, "access-control: %s: nobody else may ask", oneLine(l.value))
 	case p.Addr().IsLoopback():
 		d.itself(l.Place, "access-control: %s: questions come in on links of networks; this machine asks bootd's address there", oneLine(l.value))
