@@ -186,7 +186,10 @@ func TestSLAAC(t *testing.T) {
 
 // TestPrograms fails early, and by name, when a client is missing.
 func TestPrograms(t *testing.T) {
-	for _, name := range []string{"dhclient", "dhcp6c", "dhcpcd", "dibbler-client", "perfdhcp", "/lib/systemd/systemd-networkd", "rdisc6", "radvd", "radvdump", "dig", "curl", "tftp", "atftp"} {
+	for _, name := range []string{
+		"dhclient", "dhcp6c", "dhcpcd", "dibbler-client", "perfdhcp", "/lib/systemd/systemd-networkd", "rdisc6", "radvd", "radvdump", "dig", "curl", "tftp", "atftp",
+		"kea-dhcp6", "dhcrelay", "dibbler-relay", "dhcp6relay", "unbound", "drill", "ldns-testns", "dnsperf", "tayga", "tcpdump", "ping", "unshare",
+	} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Error(fmt.Errorf("%w (scripts/deps.sh test installs it)", err))
 		}
