@@ -221,3 +221,42 @@ func TestDenyUnknown(t *testing.T) {
 		}
 	}
 }
+
+// TestNestedIncludes: a relative name is relative to the file that it stands in, at every depth; Debian's unbound.conf names
+// its files by a pattern, which is said.
+func TestNestedIncludes(t *testing.T) {
+	files := map[string]string{
+		"etc/dhcpd.conf": "include \"sub/one.conf\";\n", "etc/sub/one.conf": "include \"two.conf\";\n", "etc/sub/two.conf": "subnet6 2001:db8:1::/64 { }\n",
+		"etc/kea.conf": "{\"Dhcp6\": <?include \"sub/one.json\"?>}", "etc/sub/one.json": "{\"subnet6\": <?include \"two.json\"?>}",
+		"etc/sub/two.json": "[{\"subnet\": \"2001:db8:1::/64\", \"interface\": \"eth1\"}]",
+		"etc/unbound.conf": "include: sub/one.unbound\ninclude-toplevel: \"/etc/unbound/unbound.conf.d/*.conf\"\n", "etc/sub/one.unbound": "include: two.unbound\n",
+		"etc/sub/two.unbound": "server:\n access-control: 2001:db8:9000::/48 allow\n",
+	}
+	open := func(from, name string) ([]byte, error) {
+		text, ok := files[filepath.Join(filepath.Dir(from), name)]
+		if !ok {
+			return nil, fs.ErrNotExist
+		}
+		return []byte(text), nil
+	}
+	file := func(name string) File { return File{Name: name, Data: []byte(files[name])} }
+	r, err := ISC{Interface: "eth1", DHCPD: file("etc/dhcpd.conf"), Unbound: file("etc/unbound.conf"), Open: open}.Import()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"2001:db8:1::/64", "2001:db8:9000::/48", "# etc/sub/two.conf:1"} {
+		if !strings.Contains(string(r.Inventory), want) {
+			t.Errorf("no %s in\n%s", want, r.Inventory)
+		}
+	}
+	if !slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Kind == Lost && strings.Contains(n.Text, "by a pattern") }) {
+		t.Errorf("%v", r.Notes)
+	}
+	if r, err = Kea("etc/kea.conf", []byte(files["etc/kea.conf"]), "", open); err != nil || !strings.Contains(string(r.Inventory), "2001:db8:1::/64") {
+		t.Errorf("%v, %v", r, err)
+	}
+	files["etc/sub/two.conf"] = "include \"../dhcpd.conf\";\n"
+	if _, err := (ISC{DHCPD: file("etc/dhcpd.conf"), Open: open}).Import(); err == nil || err.Error() != "etc/sub/two.conf:1: ../dhcpd.conf includes itself" {
+		t.Errorf("got %v", err)
+	}
+}

@@ -194,11 +194,11 @@ func (p *iscParser) statements(in *statement) ([]*statement, error) {
 			out = append(out, s)
 			continue
 		}
-		data, err := included(p.iscReader.open, p.stack, s.arg(1), s.Place, &p.included)
+		file, data, err := included(p.iscReader.open, p.stack, s.arg(1), s.Place, &p.included)
 		if err != nil {
 			return nil, err
 		}
-		more, err := p.read(s.arg(1), data, s.Place)
+		more, err := p.read(file, data, s.Place)
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -153,11 +154,11 @@ func (r *jreader) include() error {
 		return syntax(at, `what begins with <? is no include: it is written <?include "FILE"?>`)
 	}
 	s.at += len(text) + 2
-	data, err := included(r.open, r.files(), name[1:len(name)-1], at, &r.included)
+	file, data, err := included(r.open, r.files(), name[1:len(name)-1], at, &r.included)
 	if err != nil {
 		return err
 	}
-	return r.push(name[1:len(name)-1], data, at)
+	return r.push(file, data, at)
 }
 
 func (r *jreader) files() []string {
@@ -168,21 +169,26 @@ func (r *jreader) files() []string {
 	return all
 }
 
-// included opens a file that another one names, within bounds.
-func included(open Open, stack []string, name string, at Place, count *int) ([]byte, error) {
+// included opens a file that another one names, within bounds. It is called by its whole name from then on: what it includes in
+// turn is beside it, not beside whoever runs the import.
+func included(open Open, stack []string, name string, at Place, count *int) (file string, data []byte, err error) {
+	file = name
+	if !path.IsAbs(name) {
+		file = path.Join(path.Dir(at.File), name)
+	}
 	for _, f := range stack {
-		if f == name {
-			return nil, syntax(at, "%s includes itself", name)
+		if f == file {
+			return "", nil, syntax(at, "%s includes itself", name)
 		}
 	}
 	if *count++; *count > maxIncludes || len(stack) > maxIncludeDepth {
-		return nil, syntax(at, "more than %d included files, or %d levels of them, are not read", maxIncludes, maxIncludeDepth)
+		return "", nil, syntax(at, "more than %d included files, or %d levels of them, are not read", maxIncludes, maxIncludeDepth)
 	}
-	data, err := open(at.File, name)
+	data, err = open(at.File, name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: including %s: %w", at, name, err)
+		return "", nil, fmt.Errorf("%s: including %s: %w", at, name, err)
 	}
-	return data, nil
+	return file, data, nil
 }
 
 func char(c byte) string {

@@ -82,6 +82,8 @@ func (d *dhcpd) unboundKey(l unboundLine) {
 	}
 	why := ""
 	switch l.key {
+	case "include", "include-toplevel":
+		why = ": files are not read by a pattern: import the one that matters itself"
 	case "local-data", "local-zone", "local-data-ptr":
 		why = ": names of the site are those of its hosts, list the machine"
 	case "auto-trust-anchor-file", "trust-anchor-file", "trust-anchor", "module-config", "val-permissive-mode":
@@ -220,15 +222,15 @@ func (r *unboundReader) read(file string, data []byte, at Place) error {
 }
 
 func (r *unboundReader) line(l unboundLine) error {
-	if l.key != "include" && l.key != "include-toplevel" || r.open == nil {
+	if l.key != "include" && l.key != "include-toplevel" || r.open == nil || strings.ContainsAny(l.value, "*?[") {
 		r.lines = append(r.lines, l)
 		return nil
 	}
-	data, err := included(r.open, r.stack, l.value, l.Place, &r.included)
+	file, data, err := included(r.open, r.stack, l.value, l.Place, &r.included)
 	if err != nil {
 		return err
 	}
-	return r.read(l.value, data, l.Place)
+	return r.read(file, data, l.Place)
 }
 
 // unboundValue is the rest of a line without its comment and quotes.
