@@ -288,11 +288,17 @@ func (d decider) named() (Answer, bool) {
 			d.name = "*." + parent
 			return d.at(n), true
 		}
-		if d.snap.DNS.Names[parent] != nil {
+		if d.snap.DNS.Names[parent] != nil || d.isHost(parent) {
 			return Answer{}, false
 		}
 		rest = parent
 	}
+}
+
+func (d decider) isHost(name string) bool {
+	label, _, _ := strings.Cut(name, ".")
+	h, ok := d.snap.Host(label)
+	return ok && h.FQDN == name
 }
 
 // at answers from one entry; an alias is followed, here or by another resolver.

@@ -288,6 +288,20 @@ hosts:
 	}
 }
 
+// TestWildcardBesideHosts: a wildcard has the names that are not there, not those below a host.
+func TestWildcardBesideHosts(t *testing.T) {
+	snap := sitetest.Snapshot(t, sitetest.Small()+"dns: {records: {\"*.example.net\": {txt: any}, \"*.r1n02.example.net\": {txt: below}}}\n", sitetest.SmallFacts(t))
+	for name, want := range map[string]string{"x.example.net.": "any", "x.y.example.net.": "any", "x.r1n02.example.net.": "below", "x.r1n01.example.net.": ""} {
+		got := ""
+		if a := Decide(snap, nil, Question{Name: name, Type: TypeTXT, Class: ClassIN}); len(a.Records) == 1 {
+			got = a.Records[0].Text
+		}
+		if got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
 // TestLeased: an address that a machine was given before the inventory named another leads to it until its lease is over, and
 // back.
 func TestLeased(t *testing.T) {
