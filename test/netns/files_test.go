@@ -84,7 +84,7 @@ func TestTFTP(t *testing.T) {
 		if !strings.Contains(string(out), "Error code 1: file not found") {
 			t.Errorf("tftp says %q", out)
 		}
-		if took := time.Since(started); took > time.Second {
+		if took := time.Since(started); took > 4*time.Second { // after five the client asks again
 			t.Errorf("it took %s", took)
 		}
 	})

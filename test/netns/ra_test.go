@@ -3,7 +3,6 @@ package netns_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -15,11 +14,7 @@ func TestRouterAdvertisement(t *testing.T) {
 	r := newRack(t)
 	n := r.Client(t, "asker", listedMAC)
 	linkLocal(t, n)
-	started := time.Now()
-	got := run(t, n, "rdisc6", "-1", "-r", "1", "-w", "500", "eth0")
-	if took := time.Since(started); took > 700*time.Millisecond {
-		t.Errorf("the answer took %s: Debian's installer waits 500 ms", took)
-	}
+	got := run(t, n, "rdisc6", "-1", "-r", "1", "-w", "500", "eth0") // it waits 500 ms, as Debian's installer does
 	_, got, _ = strings.Cut(got, "\n\n")
 	want := `Hop limit                 :           64 (      0x40)
 Stateful address conf.    :          Yes
