@@ -1,6 +1,7 @@
 package address
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"net/netip"
@@ -208,20 +209,41 @@ func (g *granting) vacantPart(p netip.Prefix, ia IA) (part, bool) {
 	return c, true
 }
 
-// lengthsKey is where the lengths stand of which prefixes were ever given out: so a change of a pool's length cannot give
-// two clients one address. One octet each.
-func lengthsKey() store.Key { return store.Key{Table: store.TableMeta, ID: "delegated-lengths"} }
+// areasKey is where it stands in which areas prefixes of which length were ever given out: so a change of a pool's length
+// cannot give two clients one address, and nobody looks where nothing was given.
+func areasKey() store.Key { return store.Key{Table: store.TableMeta, ID: "delegated-areas"} }
 
-// maxInside is how many times as many prefixes are looked at, as a power of two: where pools of /64s become pools of
-// prefixes that are larger than /48, they are taken as given out.
-const maxInside = 16
+const (
+	// maxInside is how many prefixes one area has, and how many are looked at inside one that is larger, as a power of two:
+	// a larger one with several areas is taken as given out.
+	maxInside = 16
+	// lenArea is one record: the length of the prefixes in the area, and the first half of its address.
+	lenArea = 9
+)
+
+// areaOf is the record of the area around a prefix.
+func areaOf(p netip.Prefix) []byte {
+	around, _ := p.Addr().Prefix(max(p.Bits()-maxInside, 0)) // only a length beyond the address fails
+	a := around.Addr().As16()
+	return append([]byte{byte(p.Bits())}, a[:lenArea-1]...)
+}
+
+// readArea reads a record: the area, and the length of the prefixes in it.
+func readArea(rec []byte) (area netip.Prefix, bits int) {
+	var a [16]byte
+	copy(a[:], rec[1:])
+	bits = int(rec[0])
+	return netip.PrefixFrom(netip.AddrFrom16(a), max(bits-maxInside, 0)), bits
+}
 
 // overlapped looks for bindings in force of other lengths that share addresses with p.
 func (x *exchange) overlapped(p netip.Prefix) bool {
-	raw, _ := x.view.Get(lengthsKey())
-	for _, bits := range raw {
-		n := int(bits)
+	raw, _ := x.view.Get(areasKey())
+	looks := 0
+	for rest := raw; len(rest) >= lenArea; rest = rest[lenArea:] {
+		in, n := readArea(rest[:lenArea])
 		switch {
+		case n == p.Bits(), !in.Overlaps(p):
 		case n < p.Bits():
 			around, err := p.Addr().Prefix(n)
 			if err != nil {
@@ -230,11 +252,15 @@ func (x *exchange) overlapped(p netip.Prefix) bool {
 			if b, ok := x.binding(around); ok && b.InForce(x.now) {
 				return true
 			}
-		case n > p.Bits()+maxInside:
-			return true
-		case n > p.Bits():
-			inside := halves(p, n)
-			for i := range uint64(1) << (n - p.Bits()) {
+		default:
+			if in.Bits() < p.Bits() {
+				in = p
+			}
+			if looks += 1 << (n - in.Bits()); looks > 1<<maxInside {
+				return true
+			}
+			inside := halves(in, n)
+			for i := range uint64(1) << (n - in.Bits()) {
 				if b, ok := x.binding(inside(i)); ok && b.InForce(x.now) {
 					return true
 				}
@@ -328,25 +354,25 @@ func (g *granting) leasePart(i int, ia IA) PrefixLease {
 	return PrefixLease{Prefix: c.prefix, Exclude: c.exclude, Preferred: preferred, Valid: valid}
 }
 
-// partOps are the changes of prefixes, with a note of a length that is new.
+// partOps are the changes of prefixes, with a note of an area that is new.
 func (g *granting) partOps() []store.Op {
 	var ops []store.Op
-	var raw, lengths []byte
+	var raw, areas []byte
 	for _, c := range g.parts {
 		ops = append(ops, c.ops...)
 		if !c.taken || len(c.ops) == 0 {
 			continue
 		}
-		if lengths == nil {
-			raw, _ = g.view.Get(lengthsKey())
-			lengths = append([]byte{}, raw...)
+		if areas == nil {
+			raw, _ = g.view.Get(areasKey())
+			areas = append([]byte{}, raw[:len(raw)-len(raw)%lenArea]...)
 		}
-		if n := byte(c.prefix.Bits()); !slices.Contains(lengths, n) {
-			lengths = append(lengths, n)
+		if rec := areaOf(c.prefix); !slices.ContainsFunc(slices.Collect(slices.Chunk(areas, lenArea)), func(r []byte) bool { return bytes.Equal(r, rec) }) {
+			areas = append(areas, rec...)
 		}
 	}
-	if len(lengths) > len(raw) {
-		ops = append(ops, store.Op{Key: lengthsKey(), Value: lengths})
+	if len(areas) > len(raw) {
+		ops = append(ops, store.Op{Key: areasKey(), Value: areas})
 	}
 	return ops
 }

@@ -311,6 +311,43 @@ func TestDelegateLengths(t *testing.T) {
 	}
 }
 
+// TestDelegateWide: a host has the prefix that is kept for it, however many times as large as the parts of a pool elsewhere;
+// nobody looks for parts where none were given.
+func TestDelegateWide(t *testing.T) {
+	d := newDelegator(t, `networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64", unknown: pool, delegate: {pool: "2001:db8:0:100::/56", length: 64}}
+hosts:
+  a: {mac: "52:54:00:aa:01:01", address: "2001:db8:1::101", delegate: "2001:db8:4000::/40"}
+  b: {mac: "52:54:00:aa:01:02", address: "2001:db8:1::102", delegate: "2001:db8:5000::/48"}
+`)
+	given(t, d.ask(RequestMsg, 9, pd(1)))
+	for client, want := range map[byte]string{1: "2001:db8:4000::/40", 2: "2001:db8:5000::/48"} {
+		if got := given(t, d.ask(RequestMsg, client, pd(1))); got.String() != want {
+			t.Errorf("the host of %s has %s", want, got)
+		}
+	}
+	reads := 0
+	d.store.Read(func(v store.View) {
+		q := Request{Msg: Solicit, Client: ident.NewDUIDLL(ident.MAC{0x52, 0x54, 0, 0xaa, 1, 2}), IAs: []IA{pd(1)}, At: site.Arrival{Link: "eth1"}}
+		q.Evidence = who.Client(q.Client)
+		Decide(d.snap, counting{v, &reads}, q, d.now)
+	})
+	if reads > 50 {
+		t.Errorf("one message looks at %d records", reads)
+	}
+}
+
+// counting counts what is read.
+type counting struct {
+	store.View
+	reads *int
+}
+
+func (c counting) Get(k store.Key) ([]byte, bool) {
+	*c.reads++
+	return c.View.Get(k)
+}
+
 // TestDelegateProperty: whatever clients do, no two have addresses of one another.
 func TestDelegateProperty(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
