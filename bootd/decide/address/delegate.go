@@ -312,7 +312,7 @@ func (g *granting) redelegated(i int, ia IA) IAReply {
 		out.Prefixes = append(out.Prefixes, PrefixLease{Prefix: p})
 		if found && g.ownsPart(b, ia) {
 			if b, ok := b.Release(g.claim(ia), g.now); ok {
-				g.parts[i].ops = append(g.parts[i].ops, store.Op{Key: lease.PrefixKey(p), Value: b.Encode()})
+				g.parts[i].ops = append(g.parts[i].ops, g.restPart(p, b))
 			}
 		}
 	}
@@ -398,6 +398,15 @@ func viaText(via netip.Addr, link string) string {
 	return strings.TrimSuffix(fmt.Sprintf("via %s on %s", via, link), " on ")
 }
 
+// restPart writes what a release left. A prefix that the inventory keeps for another host by now does not rest: that host
+// waits for it.
+func (x *exchange) restPart(p netip.Prefix, b lease.Binding) store.Op {
+	if k, kept := x.snap.KeptWithin(p); kept && k.Host != x.match.Host && b.State == lease.Resting {
+		return store.Op{Key: lease.PrefixKey(p)}
+	}
+	return store.Op{Key: lease.PrefixKey(p), Value: b.Encode()}
+}
+
 // releaseParts gives back what the IA names and has (RFC 8415 section 18.3.7). other: it names what is another's.
 func (x *exchange) releaseParts(ops []store.Op, ia IA) (all []store.Op, known, other bool) {
 	for _, p := range ia.Prefixes {
@@ -408,7 +417,7 @@ func (x *exchange) releaseParts(ops []store.Op, ia IA) (all []store.Op, known, o
 		case x.ownsPart(b, ia):
 			known = true
 			if b, ok := b.Release(x.claim(ia), x.now); ok {
-				ops = append(ops, store.Op{Key: lease.PrefixKey(p), Value: b.Encode()})
+				ops = append(ops, x.restPart(p, b))
 				x.event(timeline.DHCPRelease, reason.Changed, p.String(), b.State.String())
 			}
 		case b.InForce(x.now):

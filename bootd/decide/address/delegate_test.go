@@ -348,6 +348,23 @@ func (c counting) Get(k store.Key) ([]byte, bool) {
 	return c.View.Get(k)
 }
 
+// TestDelegateReservationWins: a prefix that is kept for a host while another client has it is the host's as soon as that one
+// hears of it, or gives it back.
+func TestDelegateReservationWins(t *testing.T) {
+	for _, msg := range []Msg{Renew, Rebind, Release} {
+		d := newDelegator(t, delegating)
+		p := given(t, d.ask(RequestMsg, 9, pd(1))).String()
+		d.serve(delegating + `  c: {mac: "52:54:00:aa:01:03", address: "2001:db8:1::103", delegate: "` + p + "\"}\n")
+		if early := given(t, d.ask(RequestMsg, 3, pd(1))); early.String() == p {
+			t.Errorf("the host got %s while another has it", early)
+		}
+		d.ask(msg, 9, pd(1, p))
+		if got := given(t, d.ask(RequestMsg, 3, pd(1))); got.String() != p {
+			t.Errorf("after a %s the host has %s, not %s", msg, got, p)
+		}
+	}
+}
+
 // TestDelegateProperty: whatever clients do, no two have addresses of one another.
 func TestDelegateProperty(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))

@@ -16,29 +16,40 @@ import (
 func (x *exchange) release() {
 	x.giveBack(func(e *entry, c lease.Claim) {
 		if b, ok := e.b.Release(c, x.now); ok {
-			e.put(b)
+			x.rest(e, b)
 			x.event(timeline.DHCPRelease, reason.Changed, e.addr.String(), b.State.String())
 		}
 	})
 }
 
+// rest writes what a release left. An address that the inventory keeps for a card by now does not rest: that card waits for
+// it.
+func (x *exchange) rest(e *entry, b lease.Binding) {
+	if b.State == lease.Resting && x.pooled && x.kept(e.addr) {
+		e.end()
+		return
+	}
+	e.put(b)
+}
+
 // decline answers a Decline (section 18.3.8): the address is put aside.
 func (x *exchange) decline() {
 	x.giveBack(func(e *entry, c lease.Claim) {
-		b, ok := e.b.Decline(c, x.now, x.aside())
+		aside := x.aside(e)
+		b, ok := e.b.Decline(c, x.now, aside)
 		if !ok {
 			return
 		}
 		e.put(b)
 		x.event(timeline.DHCPDecline, reason.Changed, e.addr.String(), "")
 		x.event(timeline.Warning, reason.NoAddrsAvail, e.addr.String(), fmt.Sprintf(
-			"another machine uses the address of %s: nobody gets it for %s; find that machine", b.Holder, x.aside()))
+			"another machine uses the address of %s: nobody gets it for %s; find that machine", b.Holder, aside))
 	})
 }
 
-// aside is how long a declined address is handed to nobody.
-func (x *exchange) aside() time.Duration {
-	if x.pooled {
+// aside is how long a declined address is handed to nobody. A host that waits for it has no other.
+func (x *exchange) aside(e *entry) time.Duration {
+	if x.pooled && !x.kept(e.addr) {
 		return lease.DeclineGuestFor
 	}
 	return lease.DeclineFor

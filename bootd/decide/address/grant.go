@@ -234,19 +234,14 @@ func (g *granting) own(i int) []netip.Addr {
 	return nil
 }
 
-// ended drops the claim on an address that is no longer the client's. One that the inventory keeps for a card by now does
-// not rest: that card waits for it.
+// ended drops the claim on an address that is no longer the client's.
 func (g *granting) ended(a netip.Addr, ia IA) {
 	e := g.ledger.at(a)
 	if !g.mine(e, ia) {
 		return
 	}
-	b, ok := e.b.Release(g.claim(ia), g.now)
-	switch {
-	case ok && b.State == lease.Resting && g.pooled && g.kept(a):
-		e.end()
-	case ok:
-		e.put(b)
+	if b, ok := e.b.Release(g.claim(ia), g.now); ok {
+		g.rest(e, b)
 	}
 }
 

@@ -278,6 +278,15 @@ func TestPoolReservationWins(t *testing.T) {
 			t.Errorf("the client asks again and gets %s, not %s", a, moved.Addr)
 		}
 	}
+	// Its holder gives it back, or found another machine that uses it.
+	for msg, wait := range map[Msg]time.Duration{Release: time.Minute, Decline: lease.DeclineFor + time.Minute} {
+		engine, now := memory.New(), sitetest.Now()
+		old := asks(t, engine, before, client(1, RequestMsg, "2001:db8:1::1020"), now)
+		decide(t, after, engine, client(1, msg, old.String()), now)
+		if a := asks(t, engine, after, from(macB(), RequestMsg), now.Add(wait)); a != old {
+			t.Errorf("%s after a %s the host got %s, not %s", wait, msg, a, old)
+		}
+	}
 	// Its holder turns out to be the host itself.
 	engine := memory.New()
 	q := client(1, RequestMsg, "2001:db8:1::1020")
