@@ -41,11 +41,11 @@ func newPool(secret [32]byte, p Prefix, ranges []inventory.Range) *Pool {
 	var sum uint64
 	for _, r := range ranges {
 		o.before = append(o.before, sum)
-		n := r.Size()
-		if n > math.MaxUint64-1-sum { // a /64 and more: its last addresses are not needed
-			n = math.MaxUint64 - 1 - sum
+		if n := r.Size(); n < math.MaxUint64-sum {
+			sum += n + 1
+		} else { // a /64 and more: its last addresses are not needed
+			sum = math.MaxUint64
 		}
-		sum += n + 1
 	}
 	o.slots = min(sum, PoolSlots)
 	if o.slots > 0 {

@@ -25,6 +25,7 @@ func TestPools(t *testing.T) {
 		{"a suffix in each prefix", `prefix: ["2001:db8:1::/64", "2001:db8:2::/64"], pool: "::10-::1f"}}`, []int{16, 16}, "2001:db8::/46"},
 		{"in one of two prefixes", `prefix: ["2001:db8:1::/64", "2001:db8:2::/64"], pool: "2001:db8:2::/124"}}`, []int{15}, "2001:db8:2::/124"},
 		{"a whole /64", `prefix: "2001:db8:1::/64", pool: "::/64"}}`, []int{65536}, "2001:db8:1::/64"},
+		{"a whole /64 and more", `prefix: "2001:db8:100::/56", pool: ["2001:db8:100:1::/64", "2001:db8:100:2::10-2001:db8:100:2::1f"]}}`, []int{65536}, "2001:db8:100::/62"},
 		{"exclusions", `prefix: "2001:db8:1::/64", pool: {ranges: ["::10-::1f", "::40/124"], exclude: ["::18-::47", "::4f"]}}}`, []int{15}, "2001:db8:1::/121"},
 		{"a host inside", `prefix: "2001:db8:1::/64", pool: "::10-::1f"}}
 hosts: {a: {mac: "52:54:00:aa:01:01", address: ["::12", "::100"]}}`, []int{15}, "2001:db8:1::10/124"},
