@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"iter"
 	"net/netip"
+	"slices"
 
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/inventory"
@@ -21,7 +22,7 @@ const (
 // Guest gives the addresses inside p that a client nobody listed may take, in its order: the first one that is free, or its
 // own already, is the one. They are RFC 7943 hashes (section 4.1) over prefix and slot, and the slot is a hash over the
 // client (its MAC, else DUID and IAID): the same client gets the same address although the leases were lost. Addresses of
-// hosts and our own are left out.
+// hosts, of relays and our own are left out.
 func (s *Snapshot) Guest(n *Network, p netip.Prefix, client []byte) iter.Seq[netip.Addr] {
 	return func(yield func(netip.Addr) bool) {
 		sum := sha256.Sum256(append(s.Secret[:], client...))
@@ -42,6 +43,9 @@ func guestSlot(i uint32) ident.MAC {
 
 func (s *Snapshot) mayBeGuest(n *Network, p netip.Prefix, a netip.Addr) bool {
 	if _, fixed := s.index.byAddr[a]; fixed || inventory.Unusable(p, a) != "" {
+		return false
+	}
+	if slices.Contains(n.Relays, a) { // the router has it
 		return false
 	}
 	if n.Link == nil {

@@ -24,7 +24,7 @@ const (
 // chosen in them, one in each of as many equal parts.
 type Pool struct {
 	Prefix Prefix
-	// Size is how many of its addresses are for unlisted clients: those of hosts and our own are not counted.
+	// Size is how many of its addresses are for unlisted clients: those of hosts, of relays and our own are not counted.
 	Size int
 
 	secret [32]byte
@@ -149,8 +149,8 @@ func (s *Snapshot) PoolPath(n *Network, o *Pool, m ident.MAC, client []byte) ite
 	}
 }
 
-// PoolOf is the pool that a client whom nobody listed may have an address of; nil: it is none of a pool's, a host's or our
-// own.
+// PoolOf is the pool that a client whom nobody listed may have an address of; nil: it is none of a pool's, a host's, a relay's
+// or our own.
 func (s *Snapshot) PoolOf(n *Network, a netip.Addr) *Pool {
 	for _, o := range n.Pools {
 		if o.Prefix.Contains(a) {
@@ -185,6 +185,11 @@ func (r *resolver) pools() {
 		if n.Link != nil {
 			for _, l := range n.Link.Addrs {
 				n.less(l.Addr())
+			}
+		}
+		for _, a := range n.Relays {
+			if n.Link == nil || !n.Link.has(a) {
+				n.less(a)
 			}
 		}
 	}
