@@ -295,7 +295,7 @@ func (g *granting) refuseFull(ia IA) IAReply {
 	case ia.Kind == IAPD:
 		return g.refuse(ia, NoPrefixAvail, reason.NoAddrsAvail)
 	case g.pooled && len(g.net.Pools) > 0:
-	case ia.Kind == IANA && len(g.fixed(&g.ledger)) == 0:
+	case ia.Kind == IANA && (g.pooled || len(g.fixed(&g.ledger)) == 0):
 		return g.refuse(ia, NoAddrsAvail, reason.NoPrefix)
 	}
 	return g.refuse(ia, NoAddrsAvail, reason.NoAddrsAvail)

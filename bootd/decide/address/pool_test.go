@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -294,6 +295,29 @@ func TestPoolReservationWins(t *testing.T) {
 	old := asks(t, engine, before, q, sitetest.Now())
 	if a := asks(t, engine, after, q, sitetest.Now()); a != old {
 		t.Errorf("listed, it got %s instead of %s", a, old)
+	}
+}
+
+// TestPoolOfNothing: an open network whose interface has no prefix yet says so, whatever is asked.
+func TestPoolOfNothing(t *testing.T) {
+	d := &delegator{t: t, store: memory.New(), now: sitetest.Now()}
+	d.snap, _ = sitetest.Resolve(t, "networks: {rack1: {interface: eth1, prefix: auto, unknown: pool}}\n", sitetest.Facts(sitetest.Link(t, 2, "eth1")))
+	ias := []IA{{Kind: IANA, IAID: 1}, {Kind: IATA, IAID: 2}, pd(3, "::/0")}
+	for _, msg := range []Msg{Solicit, RequestMsg} {
+		got := d.ask(msg, 9, ias...)
+		d.want(got, "1: status 2; 2: status 2; 3: status 6")
+		if got.Reason != reason.NoPrefix {
+			t.Errorf("%s: %s", msg, got.Reason)
+		}
+	}
+	for _, msg := range []Msg{Renew, Rebind, Release, Decline} {
+		got := d.ask(msg, 9, IA{Kind: IANA, IAID: 1, Addrs: []netip.Addr{netip.MustParseAddr("2001:db8:1::9")}}, pd(3, "::/0"))
+		if strings.Contains(told(got), "/0 ") || len(got.Ops) > 0 {
+			t.Errorf("%s: %s", msg, told(got))
+		}
+	}
+	if got := d.ask(Confirm, 9, IA{Kind: IANA, IAID: 1, Addrs: []netip.Addr{netip.MustParseAddr("2001:db8:1::9")}}); got.Reply != nil || got.Reason != reason.NoPrefix {
+		t.Errorf("Confirm: %s", told(got))
 	}
 }
 
