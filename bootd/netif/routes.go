@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	// routeProtocol marks the routes that are bootd's (rtnetlink(7), rtm_protocol; `ip -6 route show proto 186`): they are found
-	// again after a crash, and no other program's is ever touched.
-	routeProtocol = 186
+	// routeProtocol marks the routes that are bootd's (rtnetlink(7), rtm_protocol; `ip -6 route show proto 217`): they are found
+	// again after a crash, and no other program's is ever touched. It is none of the numbers that the kernel's rtnetlink.h, the
+	// rt_protos of iproute2 or FRR give to routing daemons.
+	routeProtocol = 217
 	// lastMetric is that of unreachable routes: whatever else leads to the prefix comes first.
 	lastMetric = 0xff000000
 	// usualMetric is what the kernel gives a route that names none.
@@ -69,6 +70,9 @@ func (r *Routes) List() ([]Route, error) {
 	}
 	var out []Route
 	for _, k := range all {
+		if k.Dst == nil { // a default route, which is never ours
+			continue
+		}
 		p, ok := prefixOf(k.Dst)
 		if !ok {
 			continue

@@ -60,6 +60,19 @@ func TestRoutes(t *testing.T) {
 	if err := r.Put(netif.Route{Prefix: other, Via: netip.MustParseAddr("fe80::1"), Link: index}, false); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("beside another program's: %v", err)
 	}
+	for i, protocol := range []int{ // each routing daemon's own: they stay what they are
+		unix.RTPROT_KERNEL, unix.RTPROT_BOOT, unix.RTPROT_STATIC, unix.RTPROT_GATED, unix.RTPROT_RA, unix.RTPROT_ZEBRA, unix.RTPROT_BIRD,
+		unix.RTPROT_DHCP, unix.RTPROT_KEEPALIVED, unix.RTPROT_BABEL, unix.RTPROT_OPENR, unix.RTPROT_BGP, unix.RTPROT_ISIS, unix.RTPROT_OSPF,
+		unix.RTPROT_RIP, 190, 191, unix.RTPROT_EIGRP, 193, 194, 195, 196, 197, 198,
+	} {
+		must(t, netlink.RouteAdd(&netlink.Route{
+			Dst: &net.IPNet{IP: net.IP{0x20, 1, 0xd, 0xb8, 0xff, byte(i), 15: 0}, Mask: net.CIDRMask(48, 128)}, LinkIndex: index,
+			Protocol: netlink.RouteProtocol(protocol),
+		}))
+	}
+	if got := list(); len(got) != 2 {
+		t.Errorf("beside those of routing daemons: %v", got)
+	}
 	for range 2 {
 		if err := r.Delete(over("fe80::2")); err != nil {
 			t.Fatal(err)

@@ -103,7 +103,7 @@ hosts:
 	if err := r.Daemon.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	run(t, r.Server, "ip", "-6", "route", "add", "2001:db8:0:1ff0::/60", "via", "fe80::9", "dev", "eth1", "proto", "186")
+	run(t, r.Server, "ip", "-6", "route", "add", "2001:db8:0:1ff0::/60", "via", "fe80::9", "dev", "eth1", "proto", "217")
 	leadsTo(t, r, has, "2001:db8:0:1ff0::/60 via fe80::9")
 	r.Daemon, err = r.Server.StartDaemon(labtest.Context(t, patience), lab.DaemonConfig{
 		Name: "again", Binary: os.Getenv(labtest.BinaryEnv), Inventory: r.Path("inventory.yaml"), State: r.Path("bootd.state"),
@@ -139,7 +139,7 @@ func leadsTo(t *testing.T, r *labtest.Rack, has map[string]netip.Prefix, more ..
 	}
 	slices.Sort(want)
 	var got []string
-	for line := range strings.Lines(run(t, r.Server, "ip", "-6", "route", "show", "proto", "186")) {
+	for line := range strings.Lines(run(t, r.Server, "ip", "-6", "route", "show", "proto", "217")) {
 		f := strings.Fields(line)
 		if f[0] == "unreachable" {
 			got = append(got, f[0]+" "+f[1])
