@@ -17,6 +17,18 @@ hosts:
   n2: {mac: 52:54:00:aa:02:01, address: "2001:db8:2::101"}
 `
 
+// TestRelayIsNoHost: a host does not get the address of the router that relays for it.
+func TestRelayIsNoHost(t *testing.T) {
+	text := relayed + "  bad: {mac: 52:54:00:aa:02:02, network: rack2, address: \"::2\"}\n"
+	snap, problems := sitetest.Resolve(t, text, sitetest.Facts(sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64")))
+	if diff := cmp.Diff([]string{"6:58 rack2bad: 2001:db8:2::2 is the address of the relay of rack2: give the host another one"}, messages(problems)); diff != "" {
+		t.Error(diff)
+	}
+	if nic, held := snap.Holder(netip.MustParseAddr("2001:db8:2::2")); held {
+		t.Errorf("%s has it", nic.Holder())
+	}
+}
+
 // TestRelayed: what networks behind relays are told of us.
 func TestRelayed(t *testing.T) {
 	eth0 := sitetest.Link(t, 1, "eth0", "2001:db8:f::1/64", "2001:db8:f::2/64")

@@ -141,6 +141,10 @@ func (r *resolver) reserve(c card, n *Network, own map[netip.Addr]string) {
 				r.problem(n.Name, c.Host.Name, v.Pos, "%s is our own address on %s: give the host another one", a, link)
 				continue
 			}
+			if slices.Contains(n.Relays, a) {
+				r.problem(n.Name, c.Host.Name, v.Pos, "%s is the address of the relay of %s: give the host another one", a, n.Name)
+				continue
+			}
 			c.addrs[n.Name] = append(c.addrs[n.Name], a)
 			r.snap.index.byAddr[a] = c.NIC
 		}
