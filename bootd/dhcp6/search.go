@@ -35,6 +35,8 @@ const (
 	forgetAfter = 3*searchEvery + 10*time.Second
 	// maxServers bounds the servers that are remembered on a link, so that each makes one event.
 	maxServers = 16
+	// maxOverheard is how many of them may be known by a name alone, which anybody can make up: those that answer have room.
+	maxOverheard = maxServers / 2
 )
 
 // search looks for other DHCPv6 servers on one link. All fields below mu are guarded by it.
@@ -155,7 +157,7 @@ func (s *Server) overheard(index int, req address.Request) {
 	}
 	w.mu.Lock()
 	was, known := w.servers[req.Server]
-	news := !known && len(w.servers) < maxServers
+	news := !known && len(w.servers) < maxOverheard
 	if news {
 		w.servers[req.Server] = otherServer{overheard: true}
 	}

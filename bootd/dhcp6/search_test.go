@@ -131,6 +131,29 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// TestOverheardFlood: names that somebody makes up take no place from a server that answers.
+func TestOverheardFlood(t *testing.T) {
+	snap := sitetest.Snapshot(t, openText, sitetest.SmallFacts(t))
+	seen := make(observations, 4*maxServers)
+	link := *snap.Networks[0].Link
+	s := &Server{cfg: Config{Snapshot: func() *site.Snapshot { return snap }, Observer: seen, Now: sitetest.Now}}
+	w := &search{server: s, link: link, servers: map[ident.DUID]otherServer{}}
+	s.searches = map[int]*search{link.Index: w}
+	for i := range 2 * maxServers {
+		s.overheard(link.Index, address.Request{Msg: address.RequestMsg, Server: ident.NewDUIDLL(ident.MAC{2, 0, 0, 0, 1, byte(i)})})
+	}
+	if got := len(seen); got != maxOverheard {
+		t.Errorf("%d names were told of, want %d", got, maxOverheard)
+	}
+	for len(seen) > 0 {
+		<-seen
+	}
+	w.heard(answer{server: "\x00\x02other", from: netip.MustParseAddr("fe80::9"), offers: true}, ident.MAC{2, 0, 0, 0, 0, 9})
+	if got := <-seen; len(got.Events) != 1 {
+		t.Errorf("a server that answers: %+v", got)
+	}
+}
+
 // TestOverheard: a server that answers no search is known by the clients that ask it for what it offered. What an old lease
 // names says nothing, and nobody is held back.
 func TestOverheard(t *testing.T) {
@@ -178,7 +201,7 @@ func TestOverheard(t *testing.T) {
 		req.Server = ident.NewDUIDLL(ident.MAC{2, 0, 0, 0, 1, byte(i)})
 		go s.overheard(link.Index, req)
 	}
-	for range maxServers - 1 {
+	for range maxOverheard - 1 {
 		if got := <-seen; len(got.Events) != 1 || got.Foreign.DUID == other {
 			t.Errorf("a flood of names: %+v", got)
 		}
