@@ -43,7 +43,7 @@ func TestLink(t *testing.T) {
 	seen := make(recorder, 4096)
 	server, err := New(Config{
 		Snapshot: func() *site.Snapshot { return snap }, Store: memory.New(), Observer: seen,
-		Neighbours: netiftest.Neighbours{}, Now: sitetest.Now,
+		Neighbours: netiftest.Neighbours{}, Now: sitetest.Now, Workers: 1, // observed in the order of the wire
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ func TestLink(t *testing.T) {
 	}
 	in := make([]byte, 2000)
 	var from netip.AddrPort
-	for deadline := time.Now().Add(4 * time.Second); ; { // as a client does: the first ones may meet a link without carrier
+	for deadline := time.Now().Add(20 * time.Second); ; { // as a client does: the first ones may meet a link without carrier
 		send(solicit, "ff02::1:2")
 		if err := client.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
 			t.Fatal(err)
