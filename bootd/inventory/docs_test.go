@@ -87,7 +87,7 @@ func code() (now map[string][]string, later []string) {
 		"records": keysOf(recordFields), "dns64": keysOf(dns64Fields), "hosts.dns": keysOf(hostDNSFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
 		"delegate": keysOf(delegateFields), "pool": keysOf(poolFields), "port": keysOf(portFields),
-		"nics": keysOf(nicFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
+		"nics": keysOf(nicFields), "upstreams": keysOf(uplinkFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
 		"ra.routes": keysOf(raRouteFields), "ra.pref64": keysOf(raPref64Fields),
 	} {
 		if strings.HasPrefix(heading, "ra.") { // entries of lists: some share their names with settings
@@ -205,6 +205,7 @@ func TestDocumentedExamples(t *testing.T) {
 			}
 			return "hosts: {r1n01: " + entry(x, "mac: 52:54:00:aa:01:01") + "}"
 		},
+		"upstreams": func(x string) string { return "upstreams: {isp: " + entry(x, "interface: eth0") + "}" },
 		"secrets": func(x string) string {
 			if strings.HasPrefix(x, "age:") {
 				x += ", identity: key"

@@ -66,6 +66,8 @@ type Inventory struct {
 	Networks []Network
 	Profiles []Profile
 	Hosts    []Host
+	// Upstreams are whom this machine gets prefixes from.
+	Upstreams []Uplink
 	// Secrets are references only.
 	Secrets []Secret
 }

@@ -68,7 +68,7 @@ var topFields = []field[Inventory]{
 		inv.Hosts = make([]Host, 0, len(v.node.Content)/2) // a Host is large: ten thousand are not copied while the list grows
 		section((*parser).host)(p, inv, v)
 	}},
-	{name: "upstreams"},
+	{name: "upstreams", set: section((*parser).uplink)},
 	{name: "anyip"},
 	{name: "docker"},
 	{name: "phones"},
