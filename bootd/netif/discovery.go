@@ -29,8 +29,8 @@ type Discovery struct {
 	conn  syscall.RawConn
 	group *os.File
 
-	// woken is when Read last had to wait for a packet.
-	woken  time.Time
+	// pace is ReadAll's.
+	pace   pace
 	closed atomic.Bool
 }
 
@@ -38,7 +38,9 @@ const (
 	// crowd is the time between two packets below which more are to be expected, gather how long they are left to gather then:
 	// one wake-up for each of a thousand costs more than the answers, and those have 500 ms (RFC 4861 section 6.2.6).
 	crowd  = 10 * time.Millisecond
-	gather = 5 * time.Millisecond
+	gather = 40 * time.Millisecond
+	// atOnce bounds what is read before it is dealt with.
+	atOnce = 256
 )
 
 // ListenDiscovery opens a packet socket on a link and joins ff02::2 there, so that switches which watch group
@@ -82,27 +84,70 @@ func (d *Discovery) Read(b []byte) (n int, from ident.MAC, err error) {
 	for {
 		var sa unix.Sockaddr
 		var readErr error
-		waited := false
 		err = d.conn.Read(func(fd uintptr) bool {
-			if waited {
-				if now := time.Now(); now.Sub(d.woken) < crowd {
-					time.Sleep(gather)
-				}
-				d.woken = time.Now()
-			}
-			waited = true
 			n, sa, readErr = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
-			return !errors.Is(readErr, unix.EAGAIN) && !errors.Is(readErr, unix.EINTR)
+			return !again(readErr)
 		})
 		if err = d.fault("reading", errors.Join(err, readErr)); err != nil {
 			return 0, ident.MAC{}, err
 		}
-		sll, ok := sa.(*unix.SockaddrLinklayer)
-		if !ok || int(sll.Halen) != len(from) {
-			continue // not Ethernet: nobody that could be answered
+		if from, ok := sender(sa); ok {
+			return n, from, nil
 		}
-		return n, ident.MAC(sll.Addr[:len(from)]), nil
 	}
+}
+
+// ReadAll waits for packets and gives each one that is there by then, as Read does, until each has returned; b is where they
+// are read into. When many come, they are left to gather for a moment.
+func (d *Discovery) ReadAll(b []byte, each func(packet []byte, from ident.MAC)) error {
+	var readErr error
+	waited := false
+	err := d.conn.Read(func(fd uintptr) bool {
+		if waited {
+			d.pace.wait()
+		}
+		waited = true
+		var n int
+		var sa unix.Sockaddr
+		got := false
+		for range atOnce {
+			if n, sa, readErr = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT); readErr != nil {
+				break
+			}
+			if from, ok := sender(sa); ok {
+				each(b[:n], from)
+				got = true
+			}
+		}
+		if again(readErr) {
+			readErr = nil
+			return got
+		}
+		return true
+	})
+	return d.fault("reading", errors.Join(err, readErr))
+}
+
+func again(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) }
+
+// sender is who sent a frame; none of what is not Ethernet: nobody that could be answered.
+func sender(sa unix.Sockaddr) (ident.MAC, bool) {
+	sll, ok := sa.(*unix.SockaddrLinklayer)
+	if !ok || int(sll.Halen) != len(ident.MAC{}) {
+		return ident.MAC{}, false
+	}
+	return ident.MAC(sll.Addr[:len(ident.MAC{})]), true
+}
+
+// pace lets packets gather when many come. It belongs to one goroutine.
+type pace struct{ last time.Time }
+
+// wait is called after each wait for a packet.
+func (p *pace) wait() {
+	if time.Since(p.last) < crowd {
+		time.Sleep(gather)
+	}
+	p.last = time.Now()
 }
 
 // Write sends a packet, from its IPv6 header on, in a frame to one machine or group.
@@ -112,7 +157,7 @@ func (d *Discovery) Write(packet []byte, to ident.MAC) error {
 	var writeErr error
 	err := d.conn.Write(func(fd uintptr) bool {
 		writeErr = unix.Sendto(int(fd), packet, unix.MSG_DONTWAIT, sa)
-		return !errors.Is(writeErr, unix.EAGAIN) && !errors.Is(writeErr, unix.EINTR)
+		return !again(writeErr)
 	})
 	return d.fault("writing", errors.Join(err, writeErr))
 }

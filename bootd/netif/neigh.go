@@ -225,9 +225,12 @@ func (l *Listener) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("listening for neighbours on %s: %w", l.link.Name, err)
 	}
-	// The function says "not done" after each batch, so Read waits for more; the deadline or a broken socket ends it.
+	// The function says "not done" after each batch, so Read waits for more; the deadline or a broken socket ends it. Whoever
+	// asks for a neighbour reads what is waiting by himself, so nothing comes late when many frames are left to gather.
 	var broken error
+	var pace pace
 	err = conn.Read(func(fd uintptr) bool {
+		pace.wait()
 		l.of.mu.Lock()
 		defer l.of.mu.Unlock()
 		broken = l.of.drainFD(int(fd), l.link.Index)

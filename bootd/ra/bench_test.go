@@ -99,14 +99,15 @@ func (b *bench) config() Config {
 func (b *bench) conn() Conn {
 	closed := make(chan struct{})
 	return netiftest.Discovery{
-		ReadFunc: func(p []byte) (int, ident.MAC, error) {
+		ReadFunc: func(p []byte, each func([]byte, ident.MAC)) error {
 			select {
 			case f := <-b.in:
-				return copy(p, f.b), f.from, nil
+				each(p[:copy(p, f.b)], f.from)
+				return nil
 			case err := <-b.broken:
-				return 0, ident.MAC{}, err
+				return err
 			case <-closed:
-				return 0, ident.MAC{}, net.ErrClosed
+				return net.ErrClosed
 			}
 		},
 		WriteFunc: b.wrote,

@@ -102,12 +102,20 @@ func encode(m ndp.Message, src, dst netip.Addr, most int) ([]byte, error) {
 	b[0] = 6 << 4
 	binary.BigEndian.PutUint16(b[4:], uint16(len(msg)))
 	b[6], b[7] = protoICMPv6, hopLimit
-	from, to := src.As16(), dst.As16()
+	from := src.As16()
 	copy(b[8:], from[:])
+	b = append(b, msg...)
+	readdress(b, dst)
+	return b, nil
+}
+
+// readdress gives a packet another destination.
+func readdress(b []byte, dst netip.Addr) {
+	to := dst.As16()
 	copy(b[24:], to[:])
+	header, msg := b[:headerLen], b[headerLen:]
 	binary.BigEndian.PutUint16(msg[2:], 0)
-	binary.BigEndian.PutUint16(msg[2:], checksum(b, msg))
-	return append(b, msg...), nil
+	binary.BigEndian.PutUint16(msg[2:], checksum(header, msg))
 }
 
 // kindName is the protocol's name of a message, out of a closed set: it becomes a metric's label.

@@ -29,9 +29,9 @@ func (t *Task) begin() {
 	t.asks = []time.Time{now, now.Add(askAgain)}
 }
 
-// together is how much sooner than its moment an answer goes out with another one: a crowd costs a tenth of the wake-ups, and
+// together is how much sooner than its moment an answer goes out with another one: a crowd costs a fraction of the wake-ups, and
 // the moments are random anyway.
-const together = 10 * time.Millisecond
+const together = advert.MaxSolicitedDelay
 
 // tick does all that is due.
 func (t *Task) tick() {
@@ -179,18 +179,26 @@ func (t *Task) soon(now time.Time) {
 	}
 }
 
-// receive sorts a packet.
-func (t *Task) receive(a arrived) {
-	if a.src == t.link.LinkLocal || a.from == t.link.MAC {
-		a.reason = reason.Looped
-	}
-	switch {
-	case a.reason != reason.None:
-		t.refuse(a.packet, a.reason)
-	case a.kind == typeSolicitation:
-		t.solicited(a.packet)
-	default:
-		t.heard(a.packet)
+// receive sorts packets that came together. What is true is decided once for the solicitations between two advertisements.
+func (t *Task) receive(all []arrived) {
+	var d *advert.Decision
+	for _, a := range all {
+		if a.src == t.link.LinkLocal || a.from == t.link.MAC {
+			a.reason = reason.Looped
+		}
+		switch {
+		case a.reason != reason.None:
+			t.refuse(a.packet, a.reason)
+		case a.kind == typeSolicitation:
+			if d == nil {
+				now := t.decide()
+				d = &now
+			}
+			t.solicited(a.packet, *d)
+		default:
+			t.heard(a.packet)
+			d = nil
+		}
 	}
 }
 
@@ -202,8 +210,8 @@ func (t *Task) refuse(p packet, r reason.Reason) {
 }
 
 // solicited plans the answer to a solicitation, after the listening start if that is still going on.
-func (t *Task) solicited(p packet) {
-	if d := t.decide(); d.RA == nil {
+func (t *Task) solicited(p packet, d advert.Decision) {
+	if d.RA == nil {
 		t.refuse(p, d.Reason)
 		return
 	}
@@ -227,27 +235,29 @@ func (t *Task) solicited(p packet) {
 }
 
 // replies answers machines, each by a frame of its own, whatever its address (RFC 6085), so that hundreds can be answered
-// between two multicasts. What is true now is decided once for all of them.
+// between two multicasts. What is true now is decided and encoded once for all of them.
 func (t *Task) replies(all []answer) {
 	if len(all) == 0 {
 		return
 	}
 	d := t.decide()
-	if d.RA != nil {
-		t.promise(*d.RA, t.cfg.Now())
-	}
-	for _, a := range all {
-		if d.RA == nil {
+	if d.RA == nil {
+		for _, a := range all {
 			t.refuse(a.packet, d.Reason)
-			continue
 		}
-		t.reply(a, d)
+		return
+	}
+	t.promise(*d.RA, t.cfg.Now())
+	b, err := encodeAdvertisement(*d.RA, t.link.LinkLocal, allNodes())
+	for _, a := range all {
+		t.reply(a, d, b, err)
 	}
 }
 
-func (t *Task) reply(a answer, d advert.Decision) {
-	b, err := encodeAdvertisement(*d.RA, t.link.LinkLocal, answerTo(a.src))
+// reply sends the packet of an advertisement to one machine, or says why there is none.
+func (t *Task) reply(a answer, d advert.Decision, b []byte, err error) {
 	if err == nil {
+		readdress(b, answerTo(a.src))
 		err = t.conn.Write(b, a.from)
 	}
 	out := d.Outcome

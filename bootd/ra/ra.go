@@ -1,5 +1,5 @@
 // Package ra is the router discovery of one link: it sends router advertisements (RFC 4861, RFC 4191, RFC 8106), answers
-// solicitations within 50 ms by a frame to the asking machine alone, even when that has no address yet (RFC 6085), and
+// solicitations within 50 ms (a crowd's within 90 ms) by a frame to the asking machine alone, even when that has no address yet (RFC 6085), and
 // watches for other routers.
 //
 // What an advertisement says is decided by decide/advert, and so is what another router's contradicts. The package never
@@ -40,9 +40,10 @@ const (
 )
 
 // Conn carries packets of router discovery, from their IPv6 header on, with the MAC address of their frame.
-// netif.Discovery is one. Read gives an error after Close and when the link breaks.
+// netif.Discovery is one. ReadAll waits and then gives all that are there, read into b, each until it has returned; an error
+// comes after Close and when the link breaks.
 type Conn interface {
-	Read(b []byte) (n int, from ident.MAC, err error)
+	ReadAll(b []byte, each func(packet []byte, from ident.MAC)) error
 	Write(packet []byte, to ident.MAC) error
 	Close() error
 }
@@ -198,7 +199,7 @@ func (t *Task) Run(ctx context.Context) error {
 	if t.cfg.Changed != nil {
 		changed = t.cfg.Changed(ctx)
 	}
-	packets, broken, stop := make(chan arrived, 64), make(chan error, 1), make(chan struct{})
+	packets, broken, stop := make(chan []arrived, 1), make(chan error, 1), make(chan struct{})
 	readerEnded := make(chan struct{})
 	go func() {
 		defer close(readerEnded)
@@ -216,24 +217,27 @@ func (t *Task) Run(ctx context.Context) error {
 	return err
 }
 
-// read hands packets to the loop until the connection ends.
-func (t *Task) read(packets chan<- arrived, stop <-chan struct{}) error {
+// read hands packets to the loop, all that came together at once, until the connection ends.
+func (t *Task) read(packets chan<- []arrived, stop <-chan struct{}) error {
 	b := make([]byte, readBuffer)
 	for {
-		n, from, err := t.conn.Read(b)
+		var all []arrived
+		err := t.conn.ReadAll(b, func(b []byte, from ident.MAC) {
+			p, r := parse(b, from)
+			all = append(all, arrived{p, r})
+		})
 		if err != nil {
 			return err
 		}
-		p, r := parse(b[:n], from)
 		select {
-		case packets <- arrived{p, r}:
+		case packets <- all:
 		case <-stop:
 			return nil
 		}
 	}
 }
 
-func (t *Task) loop(ctx context.Context, packets <-chan arrived, broken <-chan error, changed <-chan struct{}) error {
+func (t *Task) loop(ctx context.Context, packets <-chan []arrived, broken <-chan error, changed <-chan struct{}) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -242,8 +246,8 @@ func (t *Task) loop(ctx context.Context, packets <-chan arrived, broken <-chan e
 			return nil
 		case err := <-broken:
 			return err
-		case a := <-packets:
-			t.receive(a)
+		case all := <-packets:
+			t.receive(all)
 		case _, ok := <-changed:
 			if !ok {
 				changed = nil

@@ -41,21 +41,23 @@ func (b *bench) ra(ctx context.Context) error {
 	if _, _, err := run(2 * time.Second); err != nil {
 		return err
 	}
-	// The slowest answer counts, and the least of the processor: what else the machine does makes every wake-up dearer.
-	worst, share := load.Result{Exchanges: solicitations}, 1.0
+	// The slowest answer counts, and the middle of what it costs.
+	worst := load.Result{Exchanges: solicitations}
+	var shares []float64
 	for range rounds {
 		res, used, err := run(time.Second)
 		if err != nil {
 			return err
 		}
-		share = min(share, used.Seconds()/res.Elapsed.Seconds())
+		shares = append(shares, used.Seconds()/res.Elapsed.Seconds())
 		if len(worst.Latency) == 0 || res.Exchanges < worst.Exchanges || res.Quantile(1) > worst.Quantile(1) {
 			worst = res
 		}
 	}
 	b.add("router solicitations answered, of 1000 in a second", fmt.Sprintf("%d", worst.Exchanges), "= 1000", worst.Exchanges == solicitations)
 	b.add("slowest of them", worst.Quantile(1).Round(time.Millisecond).String(), "< 500 ms", worst.Quantile(1) < 500*time.Millisecond)
-	b.add("processor for that, best of the rounds", fmt.Sprintf("%.1f %% of a core", 100*share), "< 5 %", share < 0.05)
+	share := median(shares)
+	b.add("processor for that, middle of the rounds", fmt.Sprintf("%.1f %% of a core", 100*share), "< 5 %", share < 0.05)
 	return s.stop()
 }
 

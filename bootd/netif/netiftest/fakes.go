@@ -103,13 +103,13 @@ func Table(known map[netip.Addr]ident.MAC) Neighbours {
 
 // Discovery is a netif.Discovery made of functions, all needed.
 type Discovery struct {
-	ReadFunc  func([]byte) (int, ident.MAC, error)
+	ReadFunc  func([]byte, func([]byte, ident.MAC)) error
 	WriteFunc func([]byte, ident.MAC) error
 	CloseFunc func() error
 }
 
-// Read calls ReadFunc.
-func (d Discovery) Read(b []byte) (int, ident.MAC, error) { return d.ReadFunc(b) }
+// ReadAll calls ReadFunc.
+func (d Discovery) ReadAll(b []byte, each func([]byte, ident.MAC)) error { return d.ReadFunc(b, each) }
 
 // Write calls WriteFunc.
 func (d Discovery) Write(b []byte, to ident.MAC) error { return d.WriteFunc(b, to) }
