@@ -149,6 +149,17 @@ const (
 	// Stale: no upstream answered, and an answer that has run out was given.
 	Stale
 
+	// WrongTransaction: an answer to nothing that we asked.
+	WrongTransaction
+	// NotForClients: a message that only servers and relays receive.
+	NotForClients
+	// Unauthenticated: an order that counts only with a signature (RFC 8415 section 16.11).
+	Unauthenticated
+	// NoPrefixAvail: an answer without a prefix (RFC 8415 section 18.3).
+	NoPrefixAvail
+	// UnspecFail: a server says that it failed (RFC 8415 section 21.13).
+	UnspecFail
+
 	end
 )
 
@@ -171,6 +182,8 @@ var names = [...]string{
 	NoUpstream: "no-upstream", Refused: "refused", BadHopLimit: "bad-hop-limit", BadSource: "bad-source",
 	Looped: "looped", RouterElsewhere: "router-elsewhere", Discover: "discover",
 	ServerElsewhere: "server-elsewhere", Listening: "listening", Stale: "stale",
+	WrongTransaction: "wrong-transaction", NotForClients: "not-for-clients", Unauthenticated: "unauthenticated",
+	NoPrefixAvail: "no-prefix-avail", UnspecFail: "unspec-fail",
 }
 
 // String is the kebab-case name, stable for metrics and logs.

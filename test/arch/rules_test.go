@@ -13,7 +13,7 @@ const mod = "bootd.internal/"
 var pure = []string{
 	"bootd/ident", "bootd/reason", "bootd/option", "bootd/inventory", "bootd/site", "bootd/store", "bootd/lease", "bootd/install",
 	"bootd/timeline", "bootd/decide/who", "bootd/decide/address", "bootd/decide/advert", "bootd/decide/name",
-	"bootd/decide/boot", "bootd/render", "bootd/lint", "bootd/change", "bootd/prefix",
+	"bootd/decide/boot", "bootd/decide/uplink", "bootd/render", "bootd/lint", "bootd/change", "bootd/prefix",
 	"bootd/importer",
 }
 
@@ -89,9 +89,10 @@ var rules = map[string]rule{
 			"bootd/site", "bootd/store", "bootd/timeline",
 		}, "what a machine boots",
 	},
-	"bootd/render": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "templates and data to octets"},
-	"bootd/change": {[]string{"bootd/render", "bootd/site"}, "compares two snapshots and what they render to"},
-	"bootd/lint":   {nil, "reads octets as clients do, and knows neither hosts nor templates"},
+	"bootd/decide/uplink": {[]string{"bootd/ident", "bootd/reason"}, "what we ask a delegating router, and what its answers mean"},
+	"bootd/render":        {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "templates and data to octets"},
+	"bootd/change":        {[]string{"bootd/render", "bootd/site"}, "compares two snapshots and what they render to"},
+	"bootd/lint":          {nil, "reads octets as clients do, and knows neither hosts nor templates"},
 	"bootd/importer": {
 		[]string{"bootd/ident", "bootd/inventory"}, "text in, text out; the grammar proves what it writes",
 	},
