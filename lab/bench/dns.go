@@ -181,8 +181,7 @@ func (b *bench) startResolver(ctx context.Context, name string) (*server, error)
 	if err := errors.Join(os.WriteFile(inv, []byte(text), 0o644), os.MkdirAll(l.Path("files"), 0o755)); err != nil {
 		return nil, err
 	}
-	cmd := srv.Command(ctx, b.bin, "serve", "--inventory", inv, "--state", l.Path("state"), "--run", l.Path("run"))
-	return launch(cmd, l, cli, "READY")
+	return launch(b.serve(ctx, l, srv), l, srv, cli, "READY")
 }
 
 // startUnbound runs Debian's unbound as it comes, but for what the comparison needs: no validation, one thread, no log, and as
@@ -196,7 +195,7 @@ func (b *bench) startUnbound(ctx context.Context, name string) (*server, error) 
 	if err := os.WriteFile(l.Path("unbound.conf"), []byte(conf), 0o644); err != nil {
 		return nil, err
 	}
-	return launch(srv.Command(ctx, "unbound", "-d", "-c", l.Path("unbound.conf")), l, cli, "start of service")
+	return launch(srv.Command(ctx, "unbound", "-d", "-c", l.Path("unbound.conf")), l, srv, cli, "start of service")
 }
 
 const unboundConfig = `server:

@@ -30,7 +30,7 @@ const (
 
 func main() {
 	bin := flag.String("bootd", "bin/bootd", "the binary to measure")
-	only := flag.String("only", "", "measure one thing alone: size, ready, memory, dhcp, dns or ra")
+	only := flag.String("only", "", "measure one thing alone: size, ready, memory, dhcp, prefix, relay, routes, dns or ra")
 	flag.Parse()
 	if err := lab.Enter(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -65,7 +65,7 @@ func measure(ctx context.Context, bin, only string) (bool, error) {
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
-	}{{"size", b.size}, {"ready", b.ready}, {"memory", b.memory}, {"dhcp", b.dhcp}, {"dns", b.dns}, {"ra", b.ra}} {
+	}{{"size", b.size}, {"ready", b.ready}, {"memory", b.memory}, {"dhcp", b.dhcp}, {"prefix", b.prefix}, {"relay", b.relay}, {"routes", b.routes}, {"dns", b.dns}, {"ra", b.ra}} {
 		if only != "" && only != step.name {
 			continue
 		}
@@ -162,19 +162,19 @@ type starter func(ctx context.Context, name string) (*server, error)
 
 // dhcp lets both servers answer the same clients in turn, so that a slow or busy machine is slow for both.
 func (b *bench) dhcp(ctx context.Context) error {
-	err := b.beside(ctx, "four messages", false, func(ctx context.Context, name string) (*server, error) { return b.start(ctx, name, clients) })
+	err := b.beside(ctx, "four messages", load.Config{}, b.kea(keaPool), b.bootd(inventory(clients)))
 	if err != nil {
 		return err
 	}
-	err = b.beside(ctx, "rapid commit", true, func(ctx context.Context, name string) (*server, error) { return b.start(ctx, name, clients) })
+	err = b.beside(ctx, "rapid commit", load.Config{Rapid: true}, b.kea(keaPool), b.bootd(inventory(clients)))
 	if err != nil {
 		return err
 	}
-	err = b.beside(ctx, "pool", false, func(ctx context.Context, name string) (*server, error) { return b.startWith(ctx, name, poolInventory) })
+	err = b.beside(ctx, "pool", load.Config{}, b.kea(keaPool), b.bootd(poolInventory))
 	if err != nil {
 		return err
 	}
-	many, _, err := b.rounds(ctx, "10000 hosts", false, map[string]starter{
+	many, _, err := b.rounds(ctx, "10000 hosts", load.Config{}, map[string]starter{
 		"bootd": func(ctx context.Context, name string) (*server, error) { return b.start(ctx, name, 10_000) },
 		"few":   func(ctx context.Context, name string) (*server, error) { return b.start(ctx, name, clients) },
 	})
@@ -187,8 +187,8 @@ func (b *bench) dhcp(ctx context.Context) error {
 }
 
 // beside measures bootd beside Kea and adds the rates, their ratio and the 99th percentiles.
-func (b *bench) beside(ctx context.Context, what string, rapid bool, ours starter) error {
-	rates, tails, err := b.rounds(ctx, what, rapid, map[string]starter{"kea": b.startKea, "bootd": ours})
+func (b *bench) beside(ctx context.Context, what string, play load.Config, theirs, ours starter) error {
+	rates, tails, err := b.rounds(ctx, what, play, map[string]starter{"kea": theirs, "bootd": ours})
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (b *bench) beside(ctx context.Context, what string, rapid bool, ours starte
 }
 
 // rounds lets servers answer the same clients in turn; it gives rates and 99th percentiles in ms by server and round.
-func (b *bench) rounds(ctx context.Context, what string, rapid bool, sides map[string]starter) (rates, tails map[string][]float64, err error) {
+func (b *bench) rounds(ctx context.Context, what string, play load.Config, sides map[string]starter) (rates, tails map[string][]float64, err error) {
 	rates, tails = map[string][]float64{}, map[string][]float64{}
 	for i := range rounds {
 		for _, name := range slices.Sorted(maps.Keys(sides)) {
@@ -213,7 +213,7 @@ func (b *bench) rounds(ctx context.Context, what string, rapid bool, sides map[s
 			if err != nil {
 				return nil, nil, err
 			}
-			res, err := s.load(ctx, rapid)
+			res, err := s.load(ctx, play)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -235,13 +235,13 @@ func (b *bench) rounds(ctx context.Context, what string, rapid bool, sides map[s
 
 func median(all []float64) float64 { return slices.Sorted(slices.Values(all))[len(all)/2] }
 
-func (s *server) load(ctx context.Context, rapid bool) (res load.Result, err error) {
+// load plays the clients of a step, which says only how they differ.
+func (s *server) load(ctx context.Context, play load.Config) (res load.Result, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	inner := s.client.Do(func() error {
-		res, err = load.Run(ctx, load.Config{
-			Interface: "eth0", Clients: clients, Outstanding: outstanding, Exchanges: exchanges, Base: baseMAC(), Rapid: rapid,
-		})
+		play.Interface, play.Clients, play.Outstanding, play.Exchanges, play.Base = "eth0", clients, outstanding, exchanges, baseMAC()
+		res, err = load.Run(ctx, play)
 		return err
 	})
 	return res, inner

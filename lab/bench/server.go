@@ -23,6 +23,7 @@ import (
 type server struct {
 	lab    *lab.Lab
 	client *lab.Node
+	server *lab.Node
 	cmd    *exec.Cmd
 	pid    int
 	ready  time.Duration
@@ -56,7 +57,7 @@ func (b *bench) network(name string) (*lab.Lab, *lab.Node, *lab.Node, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	if err := srv.Attach(link, lab.Interface{Name: "eth1", Addr: []netip.Prefix{serverPrefix()}}); err != nil {
+	if err := srv.Attach(link, lab.Interface{Name: "eth1", MAC: serverMAC().String(), Addr: []netip.Prefix{serverPrefix()}}); err != nil {
 		return nil, nil, nil, err
 	}
 	// The clients answer for themselves: the kernel beside them must be mute.
@@ -85,6 +86,11 @@ func (b *bench) start(ctx context.Context, name string, n int) (*server, error) 
 // poolInventory lists nobody: all clients get addresses of the pool. Router: no other server is looked for.
 const poolInventory = "networks:\n  rack1: {interface: eth1, prefix: \"2001:db8:1::/64\", router: self, unknown: pool}\n"
 
+// bootd starts it on an inventory.
+func (b *bench) bootd(text string) starter {
+	return func(ctx context.Context, name string) (*server, error) { return b.startWith(ctx, name, text) }
+}
+
 func (b *bench) startWith(ctx context.Context, name, text string) (*server, error) {
 	l, srv, cli, err := b.network(name)
 	if err != nil {
@@ -97,8 +103,12 @@ func (b *bench) startWith(ctx context.Context, name, text string) (*server, erro
 	if err := os.MkdirAll(l.Path("files"), 0o755); err != nil {
 		return nil, err
 	}
-	cmd := srv.Command(ctx, b.bin, "serve", "--inventory", inv, "--state", l.Path("state"), "--run", l.Path("run"))
-	return launch(cmd, l, cli, "READY")
+	return launch(b.serve(ctx, l, srv), l, srv, cli, "READY")
+}
+
+// serve is bootd on the inventory of a lab.
+func (b *bench) serve(ctx context.Context, l *lab.Lab, srv *lab.Node) *exec.Cmd {
+	return srv.Command(ctx, b.bin, "serve", "--inventory", l.Path("inventory.yaml"), "--state", l.Path("state"), "--run", l.Path("run"))
 }
 
 func inventory(n int) string {
@@ -110,13 +120,20 @@ func inventory(n int) string {
 	return b.String()
 }
 
-// startKea runs Debian's Kea as fast as it goes: memfile, several threads, errors only in the log.
-func (b *bench) startKea(ctx context.Context, name string) (*server, error) {
+// kea starts Debian's Kea with a subnet, as fast as it goes: memfile, several threads, errors only in the log.
+func (b *bench) kea(subnet string) starter {
+	return func(ctx context.Context, name string) (*server, error) { return b.startKea(ctx, name, subnet) }
+}
+
+// keaPool has the clients on the server's link.
+const keaPool = `"subnet": "2001:db8:1::/64", "interface": "eth1", "rapid-commit": true, "pools": [{"pool": "2001:db8:1::1000-2001:db8:1::ffff"}]`
+
+func (b *bench) startKea(ctx context.Context, name, subnet string) (*server, error) {
 	l, srv, cli, err := b.network(name)
 	if err != nil {
 		return nil, err
 	}
-	conf := fmt.Sprintf(keaConfig, l.Path("kea.leases"))
+	conf := fmt.Sprintf(keaConfig, l.Path("kea.leases"), subnet)
 	if err := os.WriteFile(l.Path("kea.json"), []byte(conf), 0o644); err != nil {
 		return nil, err
 	}
@@ -125,15 +142,15 @@ func (b *bench) startKea(ctx context.Context, name string) (*server, error) {
 	}
 	cmd := srv.Command(ctx, "kea-dhcp6", "-c", l.Path("kea.json"))
 	cmd.Env = append(os.Environ(), "KEA_PIDFILE_DIR="+l.Dir, "KEA_LOCKFILE_DIR="+l.Dir)
-	return launch(cmd, l, cli, "DHCP6_STARTED")
+	return launch(cmd, l, srv, cli, "DHCP6_STARTED")
 }
 
 const keaConfig = `{"Dhcp6": {
-  "interfaces-config": {"interfaces": ["eth1"]},
+  "interfaces-config": {"interfaces": ["eth1", "eth1/2001:db8:1::1"]},
   "lease-database": {"type": "memfile", "persist": true, "lfc-interval": 0, "name": "%s"},
   "multi-threading": {"enable-multi-threading": true},
   "preferred-lifetime": 43200, "valid-lifetime": 86400,
-  "subnet6": [{"subnet": "2001:db8:1::/64", "interface": "eth1", "rapid-commit": true, "pools": [{"pool": "2001:db8:1::1000-2001:db8:1::ffff"}]}],
+  "subnet6": [{%s}],
   "loggers": [
     {"name": "kea-dhcp6", "severity": "ERROR", "output_options": [{"output": "stdout"}]},
     {"name": "kea-dhcp6.dhcp6", "severity": "INFO", "output_options": [{"output": "stdout", "flush": true}]},
@@ -142,7 +159,7 @@ const keaConfig = `{"Dhcp6": {
 }}`
 
 // launch starts the command and waits, ten seconds at most, for a line that holds the word.
-func launch(cmd *exec.Cmd, l *lab.Lab, cli *lab.Node, word string) (*server, error) {
+func launch(cmd *exec.Cmd, l *lab.Lab, srv, cli *lab.Node, word string) (*server, error) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -178,7 +195,7 @@ func launch(cmd *exec.Cmd, l *lab.Lab, cli *lab.Node, word string) (*server, err
 	case <-time.After(10 * time.Second):
 		err = fmt.Errorf("%s did not say %s within 10 s, see %s", cmd.Path, word, l.Path("server.log"))
 	}
-	s := &server{lab: l, client: cli, cmd: cmd, pid: cmd.Process.Pid, ready: time.Since(began)}
+	s := &server{lab: l, client: cli, server: srv, cmd: cmd, pid: cmd.Process.Pid, ready: time.Since(began)}
 	if err != nil {
 		return nil, errors.Join(err, s.stop())
 	}

@@ -36,8 +36,22 @@ type Config struct {
 	Retry time.Duration
 	// Boot makes the machines ask for a boot file, as iPXE does.
 	Boot bool
-	// Granted is called for every Reply with an address, in the run's goroutine.
+	// Prefix makes the machines ask for a prefix (IA_PD) and no address.
+	Prefix bool
+	// Relay, if it has an address, stands between the machines and the server.
+	Relay Relay
+	// Granted is called for every Reply with an address, or with a prefix its first one, in the run's goroutine.
 	Granted func(m ident.MAC, a netip.Addr)
+}
+
+// Relay is a relay agent (RFC 8415 section 19) that is a neighbour of the server; its clients are on another link.
+type Relay struct {
+	MAC ident.MAC
+	// Addr is where it sends from, Link the link-address that it writes.
+	Addr, Link netip.Addr
+	// Server is whom it sends to, by the card ServerMAC.
+	Server    netip.Addr
+	ServerMAC ident.MAC
 }
 
 // Result is what came of a run.
@@ -46,7 +60,7 @@ type Result struct {
 	Elapsed                         time.Duration
 	// Latency from Solicit to Reply, in order.
 	Latency []time.Duration
-	// Leases are the last addresses that Replies gave.
+	// Leases are the last addresses that Replies gave; of prefixes the first address.
 	Leases map[ident.MAC]netip.Addr
 	// BootURLs are the boot files that Replies named last.
 	BootURLs map[ident.MAC]string
@@ -81,7 +95,7 @@ type client struct {
 	began    time.Time
 	deadline time.Time
 	sends    int
-	boot     bool
+	cfg      *Config
 }
 
 // sent is one transmission; it is stale once its client has sent again.
@@ -117,7 +131,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	for i := range cfg.Clients {
 		m := cfg.MAC(i)
 		r.byMAC[m] = i
-		r.clients = append(r.clients, client{mac: m, ll: m.EUI64(netip.MustParsePrefix("fe80::/64")), boot: cfg.Boot})
+		r.clients = append(r.clients, client{mac: m, ll: m.EUI64(netip.MustParsePrefix("fe80::/64")), cfg: &r.cfg})
 	}
 	began := time.Now()
 	for range cfg.Outstanding {
@@ -201,7 +215,7 @@ func (r *run) send(i int, expect byte, payload []byte) error {
 	c.waiting, c.request, c.deadline = expect, payload, time.Now().Add(r.cfg.Retry)
 	c.sends++
 	r.order = append(r.order, sent{i, c.sends})
-	return r.write(udpFrame(c, payload))
+	return r.write(c.frame(payload))
 }
 
 func (r *run) write(frame []byte) error {
@@ -240,12 +254,18 @@ func (r *run) receive(frame []byte) error {
 	case unix.IPPROTO_ICMPV6:
 		return r.neighbour(frame)
 	case unix.IPPROTO_UDP:
-		if len(ip) < 48 || binary.BigEndian.Uint16(ip[42:]) != clientPort {
+		if len(ip) < 48 {
 			return nil
 		}
-		mac, _ := ident.MACFrom(frame[:6])
+		mac, msg := ident.MAC(frame[:6]), ip[48:]
+		switch port := binary.BigEndian.Uint16(ip[42:]); {
+		case port == serverPort && r.cfg.Relay.Addr.IsValid() && mac == r.cfg.Relay.MAC:
+			mac, msg = unwrap(msg)
+		case port != clientPort:
+			return nil
+		}
 		if i, ok := r.byMAC[mac]; ok {
-			return r.answer(i, ip[48:])
+			return r.answer(i, msg)
 		}
 	}
 	return nil
@@ -278,7 +298,8 @@ func (r *run) answer(i int, msg []byte) error {
 	return r.begin()
 }
 
-// neighbour answers a Neighbor Solicitation for one of the clients' link-local addresses (RFC 4861 section 7.2.4).
+// neighbour answers a Neighbor Solicitation for one of the clients' link-local addresses, or for the relay's (RFC 4861
+// section 7.2.4).
 func (r *run) neighbour(frame []byte) error {
 	ip := frame[14:]
 	if len(ip) < 64 || ip[40] != 135 {
@@ -286,7 +307,13 @@ func (r *run) neighbour(frame []byte) error {
 	}
 	target, _ := netip.AddrFromSlice(ip[48:64])
 	mac, ok := ident.MACFromEUI64(target)
-	if _, known := r.byMAC[mac]; !ok || !known {
+	_, known := r.byMAC[mac]
+	switch relay := r.cfg.Relay; {
+	case relay.Addr.IsValid(): // the machines are on another link
+		if mac = relay.MAC; target != relay.Addr {
+			return nil
+		}
+	case !ok || !known:
 		return nil
 	}
 	asker, _ := netip.AddrFromSlice(ip[8:24])

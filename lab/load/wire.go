@@ -16,6 +16,12 @@ const (
 	msgAdvertise = 2
 	msgRequest   = 3
 	msgReply     = 7
+	msgForward   = 12
+	msgBack      = 13
+
+	// lenRelay is message type, hop count, link-address and peer-address (RFC 8415 section 9).
+	lenRelay = 34
+	relayHop = 64
 
 	optClientID = 1
 	optServerID = 2
@@ -23,6 +29,9 @@ const (
 	optIAAddr   = 5
 	optORO      = 6
 	optElapsed  = 8
+	optRelayed  = 9
+	optIAPD     = 25
+	optIAPrefix = 26
 
 	optRapidCommit = 14
 	optUser        = 15
@@ -34,6 +43,7 @@ type message struct {
 	xid    uint32
 	server []byte
 	addr   netip.Addr
+	bits   byte // of a prefix
 	boot   string
 }
 
@@ -47,7 +57,7 @@ func header(kind byte, c *client) []byte {
 	b := []byte{kind, byte(c.xid >> 16), byte(c.xid >> 8), byte(c.xid)}
 	b = option(b, optClientID, []byte(ident.NewDUIDLL(c.mac)))
 	b = option(b, optElapsed, []byte{0, 0})
-	if c.boot {
+	if c.cfg.Boot {
 		b = option(b, optUser, []byte("\x00\x04iPXE"))
 		return option(b, optORO, []byte{0, 23, 0, 24, 0, optBoot})
 	}
@@ -55,17 +65,24 @@ func header(kind byte, c *client) []byte {
 }
 
 func solicit(c *client) []byte {
+	if c.cfg.Prefix {
+		return option(header(msgSolicit, c), optIAPD, make([]byte, 12))
+	}
 	return option(header(msgSolicit, c), optIANA, make([]byte, 12))
 }
 
 func request(c *client, m message) []byte {
 	b := option(header(msgRequest, c), optServerID, m.server)
 	a := m.addr.As16()
+	if c.cfg.Prefix {
+		ia := option(make([]byte, 12), optIAPrefix, append(append(make([]byte, 8), m.bits), a[:]...))
+		return option(b, optIAPD, ia)
+	}
 	ia := option(make([]byte, 12), optIAAddr, append(a[:], make([]byte, 8)...))
 	return option(b, optIANA, ia)
 }
 
-// parse reads what a client needs of an Advertise or Reply: server and first address.
+// parse reads what a client needs of an Advertise or Reply: server and first address or prefix.
 func parse(b []byte) (message, bool) {
 	if len(b) < 4 {
 		return message{}, false
@@ -81,6 +98,13 @@ func parse(b []byte) (message, bool) {
 			each(data[12:], func(code uint16, data []byte) {
 				if code == optIAAddr && len(data) >= 24 && binary.BigEndian.Uint32(data[20:]) > 0 {
 					m.addr, _ = netip.AddrFromSlice(data[:16])
+				}
+			})
+		case code == optIAPD && len(data) >= 12:
+			each(data[12:], func(code uint16, data []byte) {
+				if code == optIAPrefix && len(data) >= 25 && binary.BigEndian.Uint32(data[4:]) > 0 {
+					m.bits = data[8]
+					m.addr, _ = netip.AddrFromSlice(data[9:25])
 				}
 			})
 		}
@@ -129,13 +153,37 @@ func ethernet(dst, src ident.MAC, from, to netip.Addr, proto, hops byte, payload
 	return f
 }
 
-func udpFrame(c *client, payload []byte) []byte {
+// frame is a message on its way to the server: to the group from the machine, or to the server from its relay.
+func (c *client) frame(payload []byte) []byte {
+	relay := c.cfg.Relay
+	if !relay.Addr.IsValid() {
+		return udpFrame(ident.MAC{0x33, 0x33, 0, 1, 0, 2}, c.mac, c.ll, netip.MustParseAddr("ff02::1:2"), clientPort, 1, payload)
+	}
+	link, peer := relay.Link.As16(), c.ll.As16()
+	b := append(append([]byte{msgForward, 0}, link[:]...), peer[:]...)
+	return udpFrame(relay.ServerMAC, relay.MAC, relay.Addr, relay.Server, serverPort, relayHop, option(b, optRelayed, payload))
+}
+
+// unwrap gives the machine and the message of a Relay-Reply; the zero MAC of what is none.
+func unwrap(b []byte) (mac ident.MAC, msg []byte) {
+	if len(b) < lenRelay || b[0] != msgBack {
+		return mac, nil
+	}
+	each(b[lenRelay:], func(code uint16, data []byte) {
+		if code == optRelayed {
+			mac, _ = ident.MACFromEUI64(netip.AddrFrom16([16]byte(b[18:lenRelay])))
+			msg = data
+		}
+	})
+	return mac, msg
+}
+
+func udpFrame(dst, src ident.MAC, from, to netip.Addr, port uint16, hops byte, payload []byte) []byte {
 	u := make([]byte, 8, 8+len(payload))
-	binary.BigEndian.PutUint16(u, clientPort)
+	binary.BigEndian.PutUint16(u, port)
 	binary.BigEndian.PutUint16(u[2:], serverPort)
 	binary.BigEndian.PutUint16(u[4:], uint16(8+len(payload)))
-	return ethernet(ident.MAC{0x33, 0x33, 0, 1, 0, 2}, c.mac, c.ll, netip.MustParseAddr("ff02::1:2"), unix.IPPROTO_UDP, 1,
-		append(u, payload...), 6)
+	return ethernet(dst, src, from, to, unix.IPPROTO_UDP, hops, append(u, payload...), 6)
 }
 
 func neighbourAdvert(to ident.MAC, asker netip.Addr, mac ident.MAC, target netip.Addr) []byte {
