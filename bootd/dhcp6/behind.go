@@ -8,8 +8,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/insomniacslk/dhcp/dhcpv6"
+
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/decide/who"
+	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/timeline"
@@ -92,6 +95,57 @@ func impostor(snap *site.Snapshot, network *site.Network, d *datagram, hops []ho
 		}
 	}
 	return false
+}
+
+const (
+	// senderLasts is how long a relay's card is taken for granted: a rack that boots is thousands of messages of one relay, and
+	// the kernel is asked for each relay once in that time.
+	senderLasts = time.Second
+	// maxSenders bounds the relays that are remembered; beyond it all of them are asked for again.
+	maxSenders = 256
+)
+
+// sender finds the card that a datagram came from.
+func (s *Server) sender(d *datagram, now time.Time) (ident.MAC, bool) {
+	from := d.from.Addr().WithZone("")
+	if d.buf[0] != byte(dhcpv6.MessageTypeRelayForward) {
+		return s.cfg.Neighbours.MAC(d.link, from)
+	}
+	at := seat{d.link, from}
+	c := &s.senders
+	c.mu.Lock()
+	known, ok := c.cards[at]
+	c.mu.Unlock()
+	if ok && now.Before(known.until) {
+		return known.mac, known.seen
+	}
+	mac, seen := s.cfg.Neighbours.MAC(d.link, from)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cards == nil || len(c.cards) >= maxSenders {
+		c.cards = map[seat]card{}
+	}
+	c.cards[at] = card{mac, seen, now.Add(senderLasts)}
+	return mac, seen
+}
+
+// seat is where a relay sends from.
+type seat struct {
+	link int
+	addr netip.Addr
+}
+
+// card is what the neighbours said of it; not seen: they did not know.
+type card struct {
+	mac   ident.MAC
+	seen  bool
+	until time.Time
+}
+
+// senders are the relays that were heard just now.
+type senders struct {
+	mu    sync.Mutex
+	cards map[seat]card
 }
 
 const (

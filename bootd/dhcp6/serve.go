@@ -35,7 +35,7 @@ func (s *Server) serve(ctx context.Context, d *datagram) {
 		s.trace(d, start, "", reason.Outcome{Reason: reason.Oversized}, sent{})
 		return
 	}
-	d.mac, d.seen = s.cfg.Neighbours.MAC(d.link, d.from.Addr().WithZone(""))
+	d.mac, d.seen = s.sender(d, start)
 	p, why := parse(d.buf[:d.n])
 	message = p.req.Msg.String()
 	if why != reason.None {

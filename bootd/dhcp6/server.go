@@ -78,8 +78,9 @@ type Server struct {
 	// searches are those of the links that are served, by interface number.
 	searches map[int]*search
 
-	relays book
-	ports  ports
+	relays  book
+	ports   ports
+	senders senders
 }
 
 // datagram is one packet as it came in.

@@ -57,16 +57,23 @@ type Task struct {
 
 	mu     sync.Mutex
 	leases map[netip.Prefix]lease.Binding
+	// touched are the leases that changed since the routes were last looked at.
+	touched map[netip.Prefix]bool
 
-	// any: some route of ours may be in the kernel.
-	any bool
+	// has is what the kernel had when it was last looked at, and what was written since; nil: it was not looked at.
+	has map[place]netif.Route
+	// until is when the first of the leases ends.
+	until time.Time
 	// failed is what was complained of last.
 	failed string
 }
 
 // New makes the task.
 func New(cfg Config) *Task {
-	return &Task{cfg: cfg, ready: make(chan struct{}), news: make(chan struct{}, 1), leases: map[netip.Prefix]lease.Binding{}, any: true}
+	return &Task{
+		cfg: cfg, ready: make(chan struct{}), news: make(chan struct{}, 1),
+		leases: map[netip.Prefix]lease.Binding{}, touched: map[netip.Prefix]bool{},
+	}
 }
 
 // String names the task.
@@ -104,8 +111,10 @@ func (t *Task) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-changed:
 		case <-t.news:
+			again.Reset(t.follow())
+			continue
+		case <-changed:
 		case <-again.C:
 		}
 		again.Reset(t.reconcile())
@@ -125,6 +134,7 @@ func (t *Task) take(c store.Change) {
 	} else {
 		t.leases[p] = b
 	}
+	t.touched[p] = true
 	t.mu.Unlock()
 	select {
 	case t.news <- struct{}{}:
@@ -132,33 +142,66 @@ func (t *Task) take(c store.Change) {
 	}
 }
 
-// Want is the routes that there should be, and when the first of them ends; zero: none ends.
-func Want(snap *site.Snapshot, leases map[netip.Prefix]lease.Binding, now time.Time) (want []netif.Route, until time.Time) {
+// place is where one route may be: there is one to a prefix of each kind, over somebody, or nowhere.
+type place struct {
+	prefix netip.Prefix
+	leads  bool
+}
+
+func placeOf(r netif.Route) place { return place{r.Prefix, r.Via.IsValid()} }
+
+// linksOf are the links that a prefix may be reached over, by name.
+func linksOf(snap *site.Snapshot) map[string]*site.Link {
 	links := map[string]*site.Link{}
 	for i := range snap.TransitLinks {
 		links[snap.TransitLinks[i].Name] = &snap.TransitLinks[i]
 	}
 	for _, n := range snap.Networks {
+		if n.Link != nil && n.Link.Up {
+			links[n.Link.Name] = n.Link
+		}
+	}
+	return links
+}
+
+// over is the route to a lease's holder, if there should be one.
+func over(links map[string]*site.Link, p netip.Prefix, b lease.Binding, now time.Time) (netif.Route, bool) {
+	l := links[b.Link]
+	if b.State != lease.Bound || !b.ValidUntil.After(now) || !b.Via.IsValid() || l == nil {
+		return netif.Route{}, false
+	}
+	return netif.Route{Prefix: p, Via: b.Via, Link: l.Index}, true
+}
+
+// Want is the routes that there should be, and when the first of them ends; zero: none ends.
+func Want(snap *site.Snapshot, leases map[netip.Prefix]lease.Binding, now time.Time) (want []netif.Route, until time.Time) {
+	for _, n := range snap.Networks {
 		if n.Link == nil || !n.Link.Up {
 			continue
 		}
-		links[n.Link.Name] = n.Link
 		for _, d := range n.Delegate {
 			want = append(want, netif.Route{Prefix: d.Pool})
 		}
 	}
+	links := linksOf(snap)
 	for p, b := range leases {
-		l := links[b.Link]
-		if b.State != lease.Bound || !b.ValidUntil.After(now) || !b.Via.IsValid() || l == nil {
+		r, ok := over(links, p, b, now)
+		if !ok {
 			continue
 		}
-		want = append(want, netif.Route{Prefix: p, Via: b.Via, Link: l.Index})
-		if until.IsZero() || b.ValidUntil.Before(until) {
-			until = b.ValidUntil
-		}
+		want = append(want, r)
+		until = earlier(until, b.ValidUntil)
 	}
 	slices.SortFunc(want, netif.Route.Compare)
 	return slices.Compact(want), until
+}
+
+// earlier is the first of two times of which the zero one is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // reconcile makes the kernel's routes what they should be, and says how long that is good for.
@@ -166,18 +209,61 @@ func (t *Task) reconcile() time.Duration {
 	now := t.cfg.Now()
 	t.mu.Lock()
 	want, until := Want(t.cfg.Snapshot(), t.leases, now)
+	clear(t.touched)
 	t.mu.Unlock()
-	wait := lookEvery
-	if !until.IsZero() {
-		wait = min(wait, max(until.Sub(now), time.Millisecond))
-	}
-	if len(want) == 0 && !t.any {
+	t.until = until
+	if len(want) == 0 && t.has != nil && len(t.has) == 0 {
 		return lookEvery
 	}
 	changed, err := t.write(want)
-	t.any = len(want) > 0 || err != nil
 	t.tell(changed, err)
-	return wait
+	if err == nil {
+		t.failed = ""
+	}
+	return t.wait(now)
+}
+
+// follow does what changed leases ask for, without looking at what the kernel has: a rack that boots is hundreds of changes a
+// second, beside thousands of routes that stay.
+func (t *Task) follow() time.Duration {
+	if t.has == nil {
+		return t.reconcile()
+	}
+	now := t.cfg.Now()
+	links := linksOf(t.cfg.Snapshot())
+	var errs failures
+	changed := 0
+	t.mu.Lock()
+	news := make(map[netip.Prefix]lease.Binding, len(t.touched))
+	for p := range t.touched {
+		news[p] = t.leases[p]
+	}
+	clear(t.touched)
+	t.mu.Unlock()
+	for p, b := range news {
+		r, ok := over(links, p, b, now)
+		was, had := t.has[place{p, true}]
+		switch {
+		case ok:
+			t.until = earlier(t.until, b.ValidUntil)
+			if had && was == r {
+				continue
+			}
+			changed += errs.count(t.put(r))
+		case had:
+			changed += errs.count(t.remove(was))
+		}
+	}
+	t.tell(changed, errs.err())
+	return t.wait(now)
+}
+
+// wait is how long until a lease ends, or the kernel is looked at anyway.
+func (t *Task) wait(now time.Time) time.Duration {
+	if t.until.IsZero() {
+		return lookEvery
+	}
+	return min(lookEvery, max(t.until.Sub(now), time.Millisecond))
 }
 
 // write changes what differs. One route that cannot be written does not stop the others.
@@ -186,44 +272,68 @@ func (t *Task) write(want []netif.Route) (changed int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	t.has = make(map[place]netif.Route, len(have))
 	is := make(map[netif.Route]bool, len(have))
-	// There is one route to a prefix of each kind: over somebody, or nowhere.
-	type place struct {
-		prefix netip.Prefix
-		leads  bool
-	}
-	ours := make(map[place]bool, len(have))
 	for _, r := range have {
-		is[r], ours[place{r.Prefix, r.Via.IsValid()}] = true, true
+		t.has[placeOf(r)], is[r] = r, true
 	}
 	keep := make(map[place]bool, len(want))
-	var errs []error
+	var errs failures
 	for _, r := range want {
-		at := place{r.Prefix, r.Via.IsValid()}
-		keep[at] = true
-		if is[r] {
-			continue
+		keep[placeOf(r)] = true
+		if !is[r] {
+			changed += errs.count(t.put(r))
 		}
-		if err := t.cfg.Kernel.Put(r, ours[at]); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		changed++
 	}
 	for _, r := range have {
-		if keep[place{r.Prefix, r.Via.IsValid()}] {
-			continue
+		if !keep[placeOf(r)] {
+			changed += errs.count(t.remove(r))
 		}
-		if err := t.cfg.Kernel.Delete(r); err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		changed++
 	}
-	if len(errs) > 1 {
-		return changed, fmt.Errorf("%w (and %d more)", errs[0], len(errs)-1)
+	return changed, errs.err()
+}
+
+func (t *Task) put(r netif.Route) error {
+	_, replace := t.has[placeOf(r)]
+	err := t.cfg.Kernel.Put(r, replace)
+	if err == nil {
+		t.has[placeOf(r)] = r
 	}
-	return changed, errors.Join(errs...)
+	return err
+}
+
+func (t *Task) remove(r netif.Route) error {
+	err := t.cfg.Kernel.Delete(r)
+	if err == nil {
+		delete(t.has, placeOf(r))
+	}
+	return err
+}
+
+// failures are what could not be written.
+type failures struct {
+	first error
+	more  int
+}
+
+// count is how many routes changed: one, or none where err says why.
+func (f *failures) count(err error) int {
+	switch {
+	case err == nil:
+		return 1
+	case f.first == nil:
+		f.first = err
+	default:
+		f.more++
+	}
+	return 0
+}
+
+func (f *failures) err() error {
+	if f.more > 0 {
+		return fmt.Errorf("%w (and %d more)", f.first, f.more)
+	}
+	return f.first
 }
 
 // tell tells of changes, and once of what cannot be done.
@@ -244,9 +354,10 @@ func (t *Task) tell(changed int, err error) {
 		o.Outcome.Reason, o.Err = reason.None, err
 		o.Events = []timeline.Event{{Kind: timeline.Warning, Detail: err.Error()}}
 	case changed == 0:
-		t.failed = failed
 		return
 	}
-	t.failed = failed
+	if err != nil {
+		t.failed = failed
+	}
 	t.cfg.Observer.Observe(o)
 }

@@ -187,6 +187,11 @@ func TestRoutesFollowLeases(t *testing.T) {
 		b = bound("fe80::8", time.Now().Add(time.Hour))
 		put(&b)
 		check("over another next hop", rest+"; 2001:db8:0:110::/60 via fe80::8")
+		k.change(func() {
+			if k.lists != 1 {
+				t.Errorf("the kernel's routes were listed %d times for two leases", k.lists-1)
+			}
+		})
 		k.change(func() { k.ours = nil })
 		time.Sleep(lookEvery)
 		synctest.Wait()
