@@ -20,8 +20,8 @@ TEST="$DEMO $MEDIA"' gcc shellcheck libc6-dev systemd isc-dhcp-client dhcpcd5|dh
 
 POLICY=/usr/sbin/policy-rc.d
 
-# Relays.
-TEST="$TEST isc-dhcp-relay dibbler-relay wide-dhcpv6-relay"
+# Relays, and the DHCPv6 server that people move in from.
+TEST="$TEST isc-dhcp-relay dibbler-relay wide-dhcpv6-relay isc-dhcp-server"
 
 say() { printf 'deps: %s\n' "$*"; }
 die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
@@ -101,7 +101,7 @@ DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg
 # The clients and servers are run by the tests, in namespaces of their own: on
 # a machine that runs systemd, what a package has just enabled is disabled.
 if [ -d /run/systemd/system ]; then
-	for unit in isc-dhcp-relay dibbler-relay dibbler-client wide-dhcpv6-relay; do
+	for unit in isc-dhcp-relay isc-dhcp-server dibbler-relay dibbler-client wide-dhcpv6-relay; do
 		case " $install " in *" $unit "*) systemctl --quiet disable "$unit" 2>/dev/null || true ;; esac
 	done
 	for unit in radvd dhcpcd wide-dhcpv6-client kea-dhcp6-server kea-ctrl-agent unbound tayga; do
