@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -38,7 +39,12 @@ type World struct {
 	// told gives the prefixes that hosts were told of; nil: nobody remembers.
 	told func() []site.Advertised
 
-	mu          sync.Mutex
+	// wake gets a value when delegated prefixes changed, so that Run minds when they end.
+	wake chan struct{}
+
+	mu sync.Mutex
+	// delegated are the prefixes that upstreams gave us.
+	delegated   map[string][]site.Prefix
 	inv         *inventory.Inventory
 	problems    []site.Problem
 	stale       error
@@ -49,7 +55,7 @@ type World struct {
 func NewWorld(inv *inventory.Inventory, k Kernel, id Identity, log *slog.Logger, now func() time.Time, events Recorder, m *Metrics) *World {
 	w := &World{
 		kernel: k, id: id, log: log, now: now, events: events, metrics: m, inv: inv, ready: make(chan struct{}),
-		subscribers: map[chan struct{}]struct{}{},
+		subscribers: map[chan struct{}]struct{}{}, wake: make(chan struct{}, 1), delegated: map[string][]site.Prefix{},
 	}
 	w.Replace(inv)
 	return w
@@ -61,6 +67,26 @@ func (w *World) Remember(told func() []site.Advertised) {
 	w.told = told
 	w.mu.Unlock()
 	w.refresh()
+}
+
+// SetDelegated says which prefixes an upstream gives us now, with their deadlines; none: it gives none any more. All that is
+// derived from them follows in one new snapshot. Before Run, it is what a record in the store says.
+func (w *World) SetDelegated(upstream string, prefixes []site.Prefix) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if slices.Equal(w.delegated[upstream], prefixes) {
+		return
+	}
+	if len(prefixes) == 0 {
+		delete(w.delegated, upstream)
+	} else {
+		w.delegated[upstream] = slices.Clone(prefixes)
+	}
+	w.resolve(w.inv)
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
 }
 
 // Snapshot is what is known now. It never changes; take it once per packet.
@@ -131,14 +157,35 @@ func (w *World) Run(ctx context.Context) error {
 	changed := w.kernel.Changed(ctx)
 	w.refresh() // what changed between NewWorld and here
 	close(w.ready)
+	ends := time.NewTimer(w.untilEnd())
+	defer ends.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
 			w.refresh()
+		case <-ends.C:
+			w.refresh()
+		case <-w.wake:
 		}
+		ends.Reset(w.untilEnd())
 	}
+}
+
+// lookAgain is the longest time between looks at the deadlines of delegated prefixes: the clock may have been set.
+const lookAgain = time.Hour
+
+// untilEnd is how long nothing that is delegated is deprecated or ends.
+func (w *World) untilEnd() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := w.now()
+	next := site.NextEnd(w.delegated, now)
+	if next.IsZero() {
+		return lookAgain
+	}
+	return min(max(next.Sub(now), time.Millisecond), lookAgain)
 }
 
 // refresh resolves the inventory that is served. It reads which one under the lock that Replace takes: else a change of
@@ -179,8 +226,8 @@ func (w *World) Facts() site.Facts {
 		told = w.told()
 	}
 	return site.Facts{
-		Advertised: told,
-		Links:      s.Links, Forwarding: s.Forwarding, DefaultRoute: s.DefaultRoute, Secret: w.id.Secret, ServerDUID: w.id.DUID,
+		Advertised: told, Delegated: maps.Clone(w.delegated),
+		Links: s.Links, Forwarding: s.Forwarding, DefaultRoute: s.DefaultRoute, Secret: w.id.Secret, ServerDUID: w.id.DUID,
 	}
 }
 

@@ -3,9 +3,13 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/netip"
+	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -153,4 +157,49 @@ func TestReplaceOutlivesAChangeOfLinks(t *testing.T) {
 			t.Fatal("the old inventory is served again")
 		}
 	}
+}
+
+// TestWorldFollowsUpstreams: a delegated prefix makes a new snapshot, and so does its end, which nobody tells of.
+func TestWorldFollowsUpstreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &fakeKernel{ch: make(chan struct{})}
+		k.state.Links = []site.Link{sitetest.Link(t, 2, "eth1")}
+		inv := sitetest.Inventory(t, "upstreams: {isp: {interface: eth0}}\nnetworks: {lan: {interface: eth1, prefix: {from: isp, subnet: 1}}}\n")
+		w := NewWorld(inv, k, Identity{}, slog.New(slog.DiscardHandler), time.Now, &kinds{}, NewMetrics("v1"))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		changed := w.Changed(ctx)
+		done := make(chan error)
+		go func() { done <- w.Run(ctx) }()
+		<-w.Ready()
+		<-changed
+		lan := func() string { n := w.Snapshot().Networks[0]; return fmt.Sprint(n.Prefixes, n.Own) }
+		if got := lan(); got != "[] invalid IP" || len(w.Problems()) != 1 {
+			t.Errorf("before: %s, %v", got, w.Problems())
+		}
+		began := time.Now()
+		given := []site.Prefix{{Prefix: netip.MustParsePrefix("2001:db8:a::/56"), PreferredUntil: began.Add(time.Hour), ValidUntil: began.Add(2 * time.Hour)}}
+		w.SetDelegated("isp", given)
+		<-changed
+		if n := w.Snapshot().Networks[0]; n.Own != netip.MustParseAddr("2001:db8:a:1::1") || len(w.Problems()) != 0 {
+			t.Errorf("after: %v, %v", n.Own, w.Problems())
+		}
+		before := w.Snapshot()
+		w.SetDelegated("isp", slices.Clone(given))
+		if w.Snapshot() != before {
+			t.Error("the same prefix made a new snapshot")
+		}
+		<-changed
+		if at := time.Since(began); at != time.Hour {
+			t.Errorf("the end of the preferred lifetime is minded after %s", at)
+		}
+		<-changed
+		if at := time.Since(began); at != 2*time.Hour || lan() != "[] invalid IP" {
+			t.Errorf("after %s: %s", at, lan())
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

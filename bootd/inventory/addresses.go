@@ -1,9 +1,9 @@
 package inventory
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 )
 
 // IsSuffix reports whether an address of a host is written as a suffix inside its network's prefix: a value below
@@ -84,11 +84,11 @@ func (c *checker) whole(r *reserved, t taken) {
 	switch {
 	case t.network != "" && c.incomplete[t.network], t.network == "" && len(c.incomplete) > 0 && !ok:
 		return // its network has a fault of its own
-	case t.network != "" && (!ok || in.network.Name != t.network) && c.networks[t.network].Auto.Set():
-		c.badAt(a.Pos, "%s is not inside %s (auto): whatever its prefixes will be, write a suffix such as ::102", a.V, t.network)
+	case t.network != "" && (!ok || in.network.Name != t.network) && c.networks[t.network].Dynamic():
+		c.badAt(a.Pos, "%s is not inside %s (%s): whatever its prefixes will be, write a suffix such as ::102", a.V, t.network, c.networks[t.network].origin())
 		return
 	case t.network != "" && (!ok || in.network.Name != t.network):
-		c.badAt(a.Pos, "%s is not inside %s (%s)", a.V, t.network, list(c.networks[t.network].Prefixes))
+		c.badAt(a.Pos, "%s is not inside %s (%s)", a.V, t.network, c.networks[t.network].places())
 		return
 	case !ok:
 		c.badAt(a.Pos, "%s is not inside any network's prefix", a.V)
@@ -140,14 +140,18 @@ func (c *checker) suffix(r *reserved, t taken) {
 }
 
 func (c *checker) fits(t taken, n *Network) bool {
-	all := n.Prefixes
-	if n.Auto.Set() { // a prefix that comes with an interface's address is a /64
-		all = append(slices.Clip(all), Value[netip.Prefix]{V: netip.PrefixFrom(netip.IPv6Unspecified(), 64)})
+	if len(n.From) > 0 && t.addr.V == n.Own() {
+		c.badAt(t.addr.Pos, "%s is bootd's own address in %s: give the host another one, or write address: for bootd's", t.addr.V, n.Name)
+		return false
 	}
-	for _, p := range all {
+	for _, p := range n.assumed() {
 		a, ok := Join(p.V, t.addr.V)
 		if !ok {
-			c.badAt(t.addr.Pos, "the suffix %s does not fit into %s of %s", t.addr.V, p.V, n.Name)
+			where := p.V.String()
+			if !p.Set() {
+				where = fmt.Sprintf("a /%d", p.V.Bits())
+			}
+			c.badAt(t.addr.Pos, "the suffix %s does not fit into %s of %s", t.addr.V, where, n.Name)
 			return false
 		}
 		if msg := Unusable(p.V, a); msg != "" {
@@ -160,9 +164,9 @@ func (c *checker) fits(t taken, n *Network) bool {
 
 // fitsSome reports whether the widest prefix has room for a suffix.
 func (c *checker) fitsSome(suffix netip.Addr) bool {
-	auto := slices.ContainsFunc(c.inv.Networks, func(n Network) bool { return n.Auto.Set() })
-	if len(c.incomplete) > 0 || len(c.ranges) == 0 || auto {
-		return true // the networks have faults of their own, or one will have a /64
+	dynamic := slices.ContainsFunc(c.inv.Networks, func(n Network) bool { return n.Dynamic() })
+	if len(c.incomplete) > 0 || len(c.ranges) == 0 || dynamic {
+		return true // the networks have faults of their own, or one will have room
 	}
 	return HostBits(c.widest, suffix) == suffix
 }
@@ -202,12 +206,4 @@ func Unusable(p netip.Prefix, a netip.Addr) string {
 		return "a reserved interface identifier (RFC 5453)"
 	}
 	return ""
-}
-
-func list(ps []Value[netip.Prefix]) string {
-	all := make([]string, len(ps))
-	for i, p := range ps {
-		all[i] = p.V.String()
-	}
-	return strings.Join(all, ", ")
 }

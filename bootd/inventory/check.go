@@ -33,6 +33,7 @@ func (p *parser) check() {
 	c.uplinks()
 	c.relays()
 	c.ports()
+	c.derivations()
 	c.delegations()
 	c.lengths()
 	c.overlaps()
@@ -40,6 +41,7 @@ func (p *parser) check() {
 	c.advertised()
 	c.machines()
 	c.names()
+	c.own()
 	c.addresses()
 	c.pools()
 }
@@ -124,6 +126,11 @@ func (c *checker) lengths() {
 		n := &c.inv.Networks[i]
 		if n.RA.Autonomous.Set() && !n.RA.Autonomous.V || n.Router.V == "other" || !n.Interface.Set() {
 			continue
+		}
+		for _, f := range n.From {
+			if f.Bits() != 64 {
+				c.badAt(f.lengthPos(), "a /%d is no /64, which clients need to make their own addresses (SLAAC): leave length out, or write ra: {autonomous: false}", f.Bits())
+			}
 		}
 		for _, p := range n.Prefixes {
 			alone := slices.ContainsFunc(n.RA.Prefixes, func(r RAPrefix) bool { return r.Prefix.V == p.V && r.Autonomous.Set() })

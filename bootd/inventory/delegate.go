@@ -10,13 +10,22 @@ import (
 
 // Delegation is one entry of the key `delegate:` of a network: a prefix of which clients get parts (RFC 8415 section 6.3).
 type Delegation struct {
-	Pos  Pos
+	Pos Pos
+	// Pool is written out, else it is From.
 	Pool Value[netip.Prefix]
+	From From
 	// Length is that of each part.
 	Length Value[int]
 	// Exclude are given to nobody. One that is longer than Length lies inside a part, which then goes only to a client that
 	// leaves it out (RFC 6603).
 	Exclude []Value[netip.Prefix]
+}
+
+// delegationEntry is a Delegation while it is read: what a pool out of an upstream's prefix calls length is its own, and the
+// parts' is each.
+type delegationEntry struct {
+	Delegation
+	each Value[int]
 }
 
 const (
@@ -26,11 +35,12 @@ const (
 	maxParts = 20
 )
 
-var delegateFields = []field[Delegation]{
-	{name: "pool", set: put(func(d *Delegation) *Value[netip.Prefix] { return &d.Pool }, (*parser).delegable)},
-	{name: "length", set: put(func(d *Delegation) *Value[int] { return &d.Length }, between(16, maxDelegated))},
-	{name: "exclude", set: func(p *parser, d *Delegation, v value) { d.Exclude, _ = someOf(placed((*parser).delegable))(p, v) }},
-}
+var delegateFields = withFrom([]field[delegationEntry]{
+	{name: "pool", set: put(func(d *delegationEntry) *Value[netip.Prefix] { return &d.Pool }, (*parser).delegable)},
+	{name: "length", set: put(func(d *delegationEntry) *Value[int] { return &d.Length }, between(16, maxDelegated))},
+	{name: "each", set: put(func(d *delegationEntry) *Value[int] { return &d.each }, between(16, maxDelegated))},
+	{name: "exclude", set: func(p *parser, d *delegationEntry, v value) { d.Exclude, _ = someOf(placed((*parser).delegable))(p, v) }},
+}, func(d *delegationEntry) *From { return &d.From })
 
 // delegable reads a prefix that is routed to somebody.
 func (p *parser) delegable(v value) (netip.Prefix, bool) {
@@ -45,17 +55,23 @@ func (p *parser) delegable(v value) (netip.Prefix, bool) {
 // delegations reads one entry or a list of them.
 func delegations(p *parser, v value) ([]Delegation, bool) {
 	return someOf(func(p *parser, v value) (Delegation, bool) {
-		d := Delegation{Pos: v.pos()}
+		d := delegationEntry{Delegation: Delegation{Pos: v.pos()}}
 		before := len(p.faults)
 		if v.node.Kind != yaml.MappingNode {
 			p.bad(v, "wants a pool and the length of its parts: {pool: \"2001:db8:100::/56\", length: 60}, got %s", describe(v.node))
-			return d, false
+			return d.Delegation, false
 		}
 		walk(p, v, delegateFields, &d)
 		if len(p.faults) > before {
-			return d, false
+			return d.Delegation, false
+		}
+		if d.From.Set() || d.From.Subnet.Set() {
+			ok := p.delegationFrom(v, &d)
+			return d.Delegation, ok
 		}
 		switch {
+		case d.each.Set():
+			p.badAt(d.each.Pos, "each goes with from: of a pool that is written out, length is that of the parts")
 		case !d.Pool.Set():
 			p.bad(v, "has no pool: write pool: \"2001:db8:100::/56\"")
 		case !d.Length.Set():
@@ -70,8 +86,28 @@ func delegations(p *parser, v value) ([]Delegation, bool) {
 				p.badAt(x.Pos, "%s is not inside the pool %s", x.V, d.Pool.V)
 			}
 		}
-		return d, len(p.faults) == before
+		return d.Delegation, len(p.faults) == before
 	})(p, v)
+}
+
+// delegationFrom finds what a pool out of an upstream's prefix lacks: {from: isp, subnet: 1, length: 56, each: 60}.
+func (p *parser) delegationFrom(v value, d *delegationEntry) bool {
+	d.From.Length, d.Length = d.Length, d.each
+	switch {
+	case d.Pool.Set():
+		p.badAt(d.Pool.Pos, "pool and from: a pool is written out, or a subnet of an upstream's prefix")
+	case !d.Length.Set():
+		p.bad(v, "has no each: write each: 60, the length of each part that a client gets")
+	case len(d.Exclude) > 0:
+		p.badAt(d.Exclude[0].Pos, "what %s will have is not known: exclude goes with a pool that is written out", shorten(d.From.Upstream.V))
+	case d.Length.V < d.From.Bits():
+		p.badAt(d.Length.Pos, "the pool, a /%d, is too small for a /%d", d.From.Bits(), d.Length.V)
+	case d.Length.V-d.From.Bits() > maxParts:
+		p.badAt(d.Length.Pos, "a /%d has more than a million parts of /%d: take a longer pool", d.From.Bits(), d.Length.V)
+	default:
+		return p.derived(v, &d.From, 16, maxDelegated)
+	}
+	return false
 }
 
 // part is a prefix that something is said of.
@@ -93,6 +129,9 @@ func (c *checker) delegations() {
 			fixed = append(fixed, part{prefix: p, what: "the prefix of " + n.Name})
 		}
 		for _, d := range n.Delegate {
+			if d.From.Set() {
+				continue // derivations looks at those
+			}
 			some = true
 			fixed = append(fixed, part{d.Pool, "a pool of " + n.Name, true})
 		}

@@ -86,7 +86,7 @@ func code() (now map[string][]string, later []string) {
 		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "dns": keysOf(dnsFields),
 		"records": keysOf(recordFields), "dns64": keysOf(dns64Fields), "hosts.dns": keysOf(hostDNSFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
-		"delegate": keysOf(delegateFields), "pool": keysOf(poolFields), "port": keysOf(portFields),
+		"delegate": keysOf(delegateFields), "from": keysOf(fromFields), "pool": keysOf(poolFields), "port": keysOf(portFields),
 		"nics": keysOf(nicFields), "upstreams": keysOf(uplinkFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
 		"ra.routes": keysOf(raRouteFields), "ra.pref64": keysOf(raPref64Fields),
 	} {
@@ -162,6 +162,7 @@ func TestDocumentedExamples(t *testing.T) {
 		return "{" + strings.Join(out, ", ") + "}"
 	}
 	const relayed = "networks: {rack2: {interface: eth1, relay: \"2001:db8:2::1\", prefix: \"2001:db8:2::/64\"}}\n"
+	const isp = "upstreams: {isp: {interface: eth0, request: 48}}\n"
 	network := []string{`interface: eth1`, `prefix: "2001:db8:1::/64"`}
 	places := map[string]func(string) string{
 		"Sections": func(x string) string { return x },
@@ -179,7 +180,16 @@ func TestDocumentedExamples(t *testing.T) {
 		"disk":     func(x string) string { return "defaults: {disk: " + entry(x, "serial: S6P1") + "}" },
 		"options":  func(x string) string { return "hosts: {r1n01: {mac: 52:54:00:aa:01:01, options: {" + x + "}}}" },
 		"networks": func(x string) string { return "networks: {rack1: " + entry(x, network...) + "}" },
+		"from": func(x string) string {
+			if strings.HasPrefix(x, "length:") { // of a link it is no other than 64
+				return isp + "networks: {rack1: " + entry("delegate: "+entry(x, "from: isp", "subnet: 1", "each: 60"), network...) + "}"
+			}
+			return isp + "networks: {rack1: {interface: eth1, prefix: " + entry(x, "from: isp", "subnet: 0") + "}}"
+		},
 		"delegate": func(x string) string {
+			if key, _, _ := strings.Cut(x, ":"); key == "from" || key == "subnet" || key == "each" {
+				return isp + "networks: {rack1: " + entry("delegate: "+entry(x, "from: isp", "subnet: 1", "length: 56", "each: 60"), network...) + "}"
+			}
 			return "networks: {rack1: " + entry("delegate: "+entry(x, `pool: "2001:db8:0:100::/56"`, "length: 60"), network...) + "}"
 		},
 		"pool": func(x string) string {
@@ -226,11 +236,14 @@ func TestDocumentedExamples(t *testing.T) {
 	for _, heading := range slices.Sorted(maps.Keys(tables)) {
 		for _, r := range tables[heading] {
 			text := places[heading](r.example) + "\n"
+			if heading == "networks" && r.key == "address" {
+				text = isp + strings.Replace(text, `"2001:db8:1::/64"`, "{from: isp, subnet: 0}", 1)
+			}
 			if heading == "networks" && r.key == "pool" {
 				text = strings.Replace(text, "{pool:", "{unknown: pool, pool:", 1)
 			}
 			for _, s := range []string{"networks: {rack1: {interface: eth1, prefix: \"2001:db8:1::/64\"}}\n", "profiles: {debian13: {script: a.ipxe}}\n"} {
-				if section, _, _ := strings.Cut(s, ":"); !strings.HasPrefix(text, section+":") {
+				if section, _, _ := strings.Cut(s, ":"); !strings.HasPrefix(text, section+":") && !strings.Contains(text, "\n"+section+":") {
 					text += s
 				}
 			}

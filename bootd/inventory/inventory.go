@@ -190,6 +190,10 @@ type Network struct {
 	Prefixes []Value[netip.Prefix]
 	// Auto: besides Prefixes, those of the interface's own addresses, as they come and go.
 	Auto Value[bool]
+	// From are those out of upstreams' prefixes, besides Prefixes.
+	From []From
+	// Address is the suffix of our own address in each of From; default ::1.
+	Address Value[netip.Addr]
 	// Router: self (default: bootd sends RAs) or other (a hardware router does).
 	Router Value[string]
 	RA     RA

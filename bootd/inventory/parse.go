@@ -41,6 +41,8 @@ type parser struct {
 	incomplete map[string]bool
 	// wanted are the secrets that values refer to.
 	wanted []secretRef
+	// froms are the prefixes out of an upstream's.
+	froms []derivation
 }
 
 var topFields = []field[Inventory]{

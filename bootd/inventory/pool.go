@@ -172,10 +172,13 @@ func (c *checker) inside(n *Network, all []Value[Range]) bool {
 		}
 		in := slices.ContainsFunc(n.Prefixes, fits)
 		if r.V.Suffix() {
-			in = !slices.ContainsFunc(n.Prefixes, func(p Value[netip.Prefix]) bool { return !fits(p) })
+			in = !slices.ContainsFunc(n.assumed(), func(p Value[netip.Prefix]) bool { return !fits(p) })
 		}
-		if !in {
-			c.badAt(r.Pos, "%s is not inside %s (%s)", r.V, n.Name, list(n.Prefixes))
+		switch {
+		case !in && len(n.From) > 0 && !r.V.Suffix():
+			c.badAt(r.Pos, "%s is not inside %s (%s): whatever its prefixes will be, write suffixes such as ::1000-::1fff", r.V, n.Name, n.origin())
+		case !in:
+			c.badAt(r.Pos, "%s is not inside %s (%s)", r.V, n.Name, n.places())
 		}
 	}
 	return len(c.faults) == before
@@ -196,7 +199,7 @@ func (c *checker) apart(n *Network) {
 			c.badAt(x.Pos, "%s is in no range of the pool: it excludes nothing", x.V)
 		}
 	}
-	for _, p := range n.Prefixes {
+	for _, p := range n.assumed() {
 		if len(n.Pool.In(p.V)) > 0 {
 			return
 		}

@@ -271,7 +271,7 @@ func (c *checker) advertisedPrefixes(n *Network) {
 	for _, r := range n.RA.Prefixes {
 		known := slices.ContainsFunc(n.Prefixes, func(p Value[netip.Prefix]) bool { return p.V == r.Prefix.V })
 		if !known && !c.incomplete[n.Name] && !n.Auto.Set() {
-			c.badAt(r.Prefix.Pos, "%s is not a prefix of %s (%s)", r.Prefix.V, n.Name, list(n.Prefixes))
+			c.badAt(r.Prefix.Pos, "%s is not a prefix of %s (%s)", r.Prefix.V, n.Name, n.places())
 		}
 		if known && r.Autonomous.V && r.Prefix.V.Bits() != 64 {
 			c.badAt(r.Autonomous.Pos, "%s is not a /64, which clients need to make their own addresses (SLAAC)", r.Prefix.V)

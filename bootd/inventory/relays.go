@@ -44,6 +44,9 @@ func (c *checker) relays() {
 		if n.Auto.Set() {
 			c.badAt(n.Auto.Pos, "%s has no interface whose prefixes could be taken: name its prefix", n.Name)
 		}
+		if n.Address.Set() {
+			c.badAt(n.Address.Pos, "%s has no interface that an address could be put on: its router has it", n.Name)
+		}
 	}
 	if first != nil && !linked {
 		c.badAt(first.Relays[0].Pos, "no interface is named that relays could come in on: write serve: {transit: eth0}")

@@ -238,6 +238,16 @@ func (p *parser) addr(v value) (netip.Addr, bool) {
 	return a, p.usable(v, a)
 }
 
+// suffix reads the part of an address that follows the prefix.
+func (p *parser) suffix(v value) (netip.Addr, bool) {
+	a, ok := p.addr(v)
+	if ok && !IsSuffix(a) {
+		p.bad(v, "%s is no suffix: write what follows the prefix, such as ::1", a)
+		return a, false
+	}
+	return a, ok
+}
+
 // usable refuses what can be no server's or host's address.
 func (p *parser) usable(v value, a netip.Addr) bool {
 	switch {
@@ -258,10 +268,6 @@ func (p *parser) usable(v value, a netip.Addr) bool {
 // prefix reads a network's prefix; whether its length suits is checked when the whole network is known.
 func (p *parser) prefix(v value) (netip.Prefix, bool) {
 	var none netip.Prefix
-	if v.node.Kind == yaml.MappingNode {
-		p.bad(v, "a prefix from an upstream %s", notYet)
-		return none, false
-	}
 	s, ok := p.text(v)
 	if !ok {
 		return none, false
@@ -275,7 +281,7 @@ func (p *parser) prefix(v value) (netip.Prefix, bool) {
 	case err != nil:
 		p.bad(v, "%q is not an IPv6 prefix, such as 2001:db8:1::/64", shorten(s))
 	case !p.usable(v, x.Addr()):
-	case x.Bits() < 48 || x.Bits() > 120:
+	case x.Bits() < minOnLink || x.Bits() > maxOnLink:
 		p.bad(v, "a prefix on a link is a /64; with ra.autonomous: false it may be from /48 to /120")
 	case x.Addr().IsLinkLocalUnicast() || x.Addr().IsLoopback():
 		p.bad(v, "%s is link-local: write a global (2000::/3) or unique-local (fd00::/8) prefix", x)

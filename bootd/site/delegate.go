@@ -8,6 +8,7 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"time"
 
 	"bootd.internal/bootd/inventory"
 )
@@ -16,8 +17,24 @@ import (
 type Delegation struct {
 	Pool   netip.Prefix
 	Length int
+	// PreferredUntil and ValidUntil are those of the upstream's prefix that the pool is out of; zero: it is written out.
+	PreferredUntil, ValidUntil time.Time
 	// exclude are given to nobody, in order of address.
 	exclude []netip.Prefix
+}
+
+// delegations are the pools that an entry stands for: one where it is written out; where it is out of an upstream's prefix,
+// the one that is preferred. Parts of those before it are given to nobody any more.
+func (r *resolver) delegations(network string, in inventory.Delegation) []Delegation {
+	if !in.From.Set() {
+		return []Delegation{newDelegation(in)}
+	}
+	all := r.derive(network, in.From)
+	if len(all) == 0 || all[0].deprecated(r.now) {
+		return nil
+	}
+	p := all[0]
+	return []Delegation{{Pool: p.Prefix, Length: in.Length.V, PreferredUntil: p.PreferredUntil, ValidUntil: p.ValidUntil}}
 }
 
 func newDelegation(in inventory.Delegation) Delegation {

@@ -36,20 +36,21 @@ func (r *resolver) network(in *inventory.Network) {
 	for _, p := range in.Prefixes {
 		n.Prefixes = append(n.Prefixes, Prefix{Prefix: p.V})
 	}
+	r.from(n, in)
 	search := pick(layers, func(s *inventory.Settings) inventory.Value[[]string] { return s.Search })
 	n.Search = slices.Clone(search.V)
 	if !search.Set() {
 		n.Search = []string{n.Domain}
 	}
 	for _, d := range in.Delegate {
-		n.Delegate = append(n.Delegate, newDelegation(d))
+		n.Delegate = append(n.Delegate, r.delegations(n.Name, d)...)
 	}
 	for _, a := range in.Relays {
 		n.Relays = append(n.Relays, a.V)
 		r.snap.index.byRelay[a.V] = n
 	}
 	if n.Interface != "" {
-		r.link(n, in.Interface.Pos)
+		r.link(n, in)
 	}
 	servers := pick(layers, func(s *inventory.Settings) inventory.Value[[]netip.Addr] { return s.Nameservers })
 	n.Nameservers = slices.Clone(servers.V)
@@ -67,7 +68,8 @@ func (r *resolver) network(in *inventory.Network) {
 }
 
 // link finds the network's interface and our addresses on it.
-func (r *resolver) link(n *Network, at inventory.Pos) {
+func (r *resolver) link(n *Network, in *inventory.Network) {
+	at := in.Interface.Pos
 	i := slices.IndexFunc(r.facts.Links, func(l Link) bool { return l.Name == n.Interface })
 	if i < 0 {
 		r.problem(n.Name, "", at, "there is no interface %s: it is served when it comes; `ip link` lists those there are", n.Interface)
@@ -79,22 +81,12 @@ func (r *resolver) link(n *Network, at inventory.Pos) {
 	if n.Auto {
 		r.auto(n)
 	}
-	for _, a := range l.Addrs {
-		for _, p := range n.Prefixes {
-			if p.Contains(a.Addr()) && p.valid(r.now) {
-				n.Servers = append(n.Servers, a.Addr())
-				break
-			}
+	for _, p := range n.Ours { // they are put there without delay: what is told of them is told at once
+		if !l.has(p.Addr()) {
+			l.Addrs = append(l.Addrs, p.Prefix)
 		}
 	}
-	// The address that clients were told stays, whatever order the kernel lists.
-	if r.prev != nil {
-		if old, ok := r.prev.Network(n.Name); ok {
-			if k := slices.Index(n.Servers, old.Own); k > 0 {
-				n.Servers = slices.Insert(slices.Delete(n.Servers, k, k+1), 0, old.Own)
-			}
-		}
-	}
+	r.servers(n)
 	switch {
 	case !l.Up:
 		r.problem(n.Name, "", at, "%s is down: `ip link set %s up`", l.Name, l.Name)
@@ -106,6 +98,9 @@ func (r *resolver) link(n *Network, at inventory.Pos) {
 		n.Own = n.Servers[0]
 		return
 	}
+	if len(in.From) > 0 {
+		return // why there is none was said
+	}
 	if len(n.Prefixes) == 0 {
 		r.problem(n.Name, "", at, "%s has no address whose prefix could be served: `ip address add 2001:db8:1::1/64 dev %s` with a prefix of yours, or name one instead of auto",
 			l.Name, l.Name)
@@ -114,6 +109,33 @@ func (r *resolver) link(n *Network, at inventory.Pos) {
 		r.problem(n.Name, "", at, "%s has no address inside %s, so boot URLs have nowhere to point: `ip address add %s/%d dev %s`",
 			l.Name, prefixList(n.Prefixes), p.Addr().Next(), p.Bits(), l.Name)
 	}
+}
+
+// servers finds our addresses on the network's link, those in prefixes that are preferred first. The address that clients were
+// told stays, whatever order the kernel lists, as long as its prefix does.
+func (r *resolver) servers(n *Network) {
+	var last []netip.Addr
+	for _, a := range n.Link.Addrs {
+		i := slices.IndexFunc(n.Prefixes, func(p Prefix) bool { return p.Contains(a.Addr()) && p.valid(r.now) })
+		switch {
+		case i < 0:
+		case n.Prefixes[i].deprecated(r.now):
+			last = append(last, a.Addr())
+		default:
+			n.Servers = append(n.Servers, a.Addr())
+		}
+	}
+	if r.prev != nil {
+		if old, ok := r.prev.Network(n.Name); ok {
+			for _, all := range [][]netip.Addr{n.Servers, last} {
+				if k := slices.Index(all, old.Own); k > 0 {
+					copy(all[1:], all[:k])
+					all[0] = old.Own
+				}
+			}
+		}
+	}
+	n.Servers = append(n.Servers, last...)
 }
 
 func prefixList(ps []Prefix) string {

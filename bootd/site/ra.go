@@ -221,13 +221,6 @@ func (l *Link) ends(p netip.Prefix) Prefix {
 
 // elsewhere reports whether a prefix belongs to another network: a machine may have an address of it all the same.
 func (r *resolver) elsewhere(n *Network, p netip.Prefix) bool {
-	for i := range r.inv.Networks {
-		other := &r.inv.Networks[i]
-		if other.Name != n.Name && slices.ContainsFunc(other.Prefixes, func(x inventory.Value[netip.Prefix]) bool { return x.V.Overlaps(p) }) {
-			return true
-		}
-	}
-	return slices.ContainsFunc(r.snap.Networks, func(x *Network) bool {
-		return x.Name != n.Name && slices.ContainsFunc(x.Prefixes, func(y Prefix) bool { return y.Overlaps(p) })
-	})
+	_, is := r.holder(n, p)
+	return is
 }

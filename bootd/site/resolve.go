@@ -44,6 +44,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 		told:     make(map[string][]Option, len(inv.Profiles)),
 	}
 	r.serve()
+	r.delegated()
 	for i := range inv.Networks {
 		r.network(&inv.Networks[i])
 	}

@@ -57,7 +57,9 @@ type Snapshot struct {
 	Secret     [32]byte
 	Networks   []*Network
 	Hosts      []*Host
-	Profiles   map[string]*Profile
+	// Delegated are the prefixes that upstreams gave us and that are valid, by upstream; none overlaps another of its upstream.
+	Delegated map[string][]Prefix
+	Profiles  map[string]*Profile
 	// DNS is how names are resolved that are not the site's own.
 	DNS      DNS
 	HTTPPort int
@@ -122,6 +124,8 @@ type Network struct {
 	// Relays are the link-addresses that relays name for the network.
 	Relays   []netip.Addr
 	Prefixes []Prefix
+	// Ours are the addresses that bootd itself puts on the link, in those of Prefixes that come out of an upstream's.
+	Ours []Prefix
 	// Stale are prefixes that the network had before: no host gets an address in them any more, and those that have one are told
 	// to take another (RFC 9096 section 3.5).
 	Stale []Stale
