@@ -42,14 +42,19 @@ var delegateFields = withFrom([]field[delegationEntry]{
 	{name: "exclude", set: func(p *parser, d *delegationEntry, v value) { d.Exclude, _ = someOf(placed((*parser).delegable))(p, v) }},
 }, func(d *delegationEntry) *From { return &d.From })
 
-// delegable reads a prefix that is routed to somebody.
+// delegable reads a prefix that is routed to somebody: a global (RFC 4291 section 2.4) or a unique-local one (RFC 4193).
 func (p *parser) delegable(v value) (netip.Prefix, bool) {
 	x, ok := p.route(v)
-	if ok && x.Bits() < 16 {
+	switch first := x.Addr().As16()[0]; {
+	case !ok:
+	case x.Bits() < 16:
 		p.bad(v, "/%d is wider than any site: write prefixes from /16", x.Bits())
-		return x, false
+	case first>>5 != 1 && first>>1 != 0xfc>>1:
+		p.bad(v, "%s is nobody's: write a global (2000::/3) or unique-local (fd00::/8) prefix", x)
+	default:
+		return x, true
 	}
-	return x, ok
+	return x, false
 }
 
 // delegations reads one entry or a list of them.

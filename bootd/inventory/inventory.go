@@ -91,6 +91,8 @@ type Serve struct {
 	Address Value[netip.Addr]
 	// Transit are the interfaces on which relays and the hosts behind them come in; default: those of the networks.
 	Transit Value[[]string]
+	// Unreachable are prefixes that are routed to this machine, and lead nowhere where nobody has them; those of pools always are.
+	Unreachable []Value[netip.Prefix]
 	// Metrics is where Prometheus metrics are served, default [::1]:9547; "off" is the zero AddrPort.
 	Metrics Value[netip.AddrPort]
 }

@@ -15,6 +15,7 @@ var serveFields = []field[Serve]{
 	{name: "http_port", set: put(func(s *Serve) *Value[int] { return &s.HTTPPort }, between(1, 65535))},
 	{name: "address", set: put(func(s *Serve) *Value[netip.Addr] { return &s.Address }, (*parser).unicast)},
 	{name: "transit", set: put(func(s *Serve) *Value[[]string] { return &s.Transit }, someOf((*parser).ifname))},
+	{name: "unreachable", set: func(p *parser, s *Serve, v value) { s.Unreachable, _ = someOf(placed((*parser).delegable))(p, v) }},
 	{name: "metrics", set: put(func(s *Serve) *Value[netip.AddrPort] { return &s.Metrics }, (*parser).metrics)},
 }
 

@@ -175,6 +175,9 @@ func over(links map[string]*site.Link, p netip.Prefix, b lease.Binding, now time
 
 // Want is the routes that there should be, and when the first of them ends; zero: none ends.
 func Want(snap *site.Snapshot, leases map[netip.Prefix]lease.Binding, now time.Time) (want []netif.Route, until time.Time) {
+	for _, p := range snap.Inventory.Serve.Unreachable {
+		want = append(want, netif.Route{Prefix: p.V})
+	}
 	for _, n := range snap.Networks {
 		if n.Link == nil || !n.Link.Up {
 			continue

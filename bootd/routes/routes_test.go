@@ -97,7 +97,8 @@ func (s *seen) since(n int) []timeline.Observation {
 	return slices.Clone(s.all[n:])
 }
 
-const text = `networks:
+const text = `serve: {unreachable: "2001:db8::/48"}
+networks:
   rack1: {interface: eth1, prefix: "2001:db8:1::/64", unknown: pool, delegate: {pool: "2001:db8:0:100::/56", length: 60}}
 `
 
@@ -117,7 +118,7 @@ func TestWant(t *testing.T) {
 		f(&b)
 		return b
 	}
-	const rest = "unreachable 2001:db8:0:100::/56"
+	const rest = "unreachable 2001:db8::/48; unreachable 2001:db8:0:100::/56"
 	const whole = rest + "; 2001:db8:0:110::/60 via fe80::7"
 	for _, c := range []struct {
 		name, want string
@@ -136,7 +137,7 @@ func TestWant(t *testing.T) {
 		}
 	}
 	bare, _ := site.Resolve(sitetest.Inventory(t, text), sitetest.Facts(), nil, now)
-	if got, _ := Want(bare, map[netip.Prefix]lease.Binding{p: bound("fe80::7", now.Add(time.Hour))}, now); len(got) != 0 {
+	if got, _ := Want(bare, map[netip.Prefix]lease.Binding{p: bound("fe80::7", now.Add(time.Hour))}, now); len(got) != 1 {
 		t.Errorf("without the link: %v", got)
 	}
 }
@@ -179,7 +180,7 @@ func TestRoutesFollowLeases(t *testing.T) {
 				t.Errorf("%s: %s, want %s", when, got, want)
 			}
 		}
-		const rest = "unreachable 2001:db8:0:100::/56"
+		const rest = "unreachable 2001:db8::/48; unreachable 2001:db8:0:100::/56"
 		check("at the start", rest)
 		b := bound("fe80::7", time.Now().Add(time.Hour))
 		put(&b)
@@ -234,7 +235,7 @@ func TestNothingDelegated(t *testing.T) {
 	k := &kernel{}
 	task := New(Config{
 		Snapshot: func() *site.Snapshot {
-			return sitetest.Snapshot(t, strings.Replace(text, `, delegate: {pool: "2001:db8:0:100::/56", length: 60}`, "", 1), facts(t))
+			return sitetest.Snapshot(t, strings.Replace(strings.Replace(text, `unreachable: "2001:db8::/48"`, "", 1), `, delegate: {pool: "2001:db8:0:100::/56", length: 60}`, "", 1), facts(t))
 		},
 		Kernel: k, Observer: &seen{}, Now: sitetest.Now,
 	})

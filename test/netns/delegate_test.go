@@ -19,10 +19,11 @@ import (
 )
 
 // TestDelegateClients: Debian's clients ask for a prefix, one of them for an address with it; each gets a /60 of its own, with
-// the lifetimes of a Cisco 887 that did this before. bootd leads each prefix to the neighbour that has it: an address in it is
+// the lifetimes, times and resolvers of a Cisco 887 that did this before, and in two messages where it asks for that. bootd leads each prefix to the neighbour that has it: an address in it is
 // reached from another network, and what nobody has is unreachable. Routes outlive a crash, and end with their leases.
 func TestDelegateClients(t *testing.T) {
 	r := labtest.NewRack(t, labtest.RackConfig{Inventory: `
+serve: {unreachable: "2001:db8::/48"}
 defaults: {preferred: 30m, valid: 1h, nameservers: ["2001:db8::53", "2001:db8::54"]}
 networks:
   rack1: {interface: eth1, prefix: "2001:db8:1::/64", unknown: pool, delegate: {pool: "2001:db8:0:100::/56", length: 60}}
@@ -34,7 +35,7 @@ hosts:
 			return append(append([]string{"dhclient", "-6"}, args...), "-d", "-v", "-cf", dir+"/conf", "-lf", dir+"/leases", "-pf", dir+"/pid", "-sf", dir+"/script", "eth0")
 		}
 	}
-	files := map[string]string{"conf": "send dhcp6.rapid-commit;\n", "script": "#!/bin/sh\nexit 0\n"}
+	files := map[string]string{"conf": "send dhcp6.rapid-commit;\nrequest dhcp6.name-servers;\n", "script": "#!/bin/sh\nexit 0\n"}
 	program := func(name string) func(string) []string {
 		all := clients()
 		return all[slices.IndexFunc(all, func(c client) bool { return c.name == name })].command
@@ -96,6 +97,7 @@ hosts:
 	if err != nil || !strings.HasPrefix(string(out), "PREFIX") || strings.Count(string(out), "\n") != 5 {
 		t.Errorf("%v\n%s", err, out)
 	}
+	asCisco(t, r)
 	reached(t, r, nodes, has)
 	leadsTo(t, r, has)
 
@@ -129,7 +131,7 @@ hosts:
 // leadsTo compares bootd's routes in the kernel with the prefixes that clients have.
 func leadsTo(t *testing.T, r *labtest.Rack, has map[string]netip.Prefix, more ...string) {
 	t.Helper()
-	want := append([]string{"unreachable 2001:db8:0:100::/56"}, more...)
+	want := append([]string{"unreachable 2001:db8::/48", "unreachable 2001:db8:0:100::/56"}, more...)
 	for mac, p := range has {
 		m, err := ident.ParseMAC(mac)
 		if err != nil {
@@ -183,9 +185,32 @@ func reached(t *testing.T, r *labtest.Rack, nodes map[string]*lab.Node, has map[
 	free := slices.DeleteFunc(strings.Fields("2001:db8:0:1a0::/60 2001:db8:0:1b0::/60 2001:db8:0:1c0::/60 2001:db8:0:1d0::/60 2001:db8:0:1e0::/60"), func(text string) bool {
 		return slices.Contains(slices.Collect(maps.Values(has)), netip.MustParsePrefix(text))
 	})
-	nobodys := netip.MustParsePrefix(free[0]).Addr().Next().String()
-	out, err := n.Command(labtest.Context(t, patience), "ping", "-6", "-n", "-c", "1", "-w", "20", nobodys).CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "No route") && !strings.Contains(string(out), "nreachable") {
-		t.Errorf("an address of the pool that nobody has: %v\n%s", err, out)
+	// Nobody has the rest of the pool, nor what is beside it.
+	for _, nobodys := range []string{netip.MustParsePrefix(free[0]).Addr().Next().String(), "2001:db8:0:7700::1"} {
+		out, err := n.Command(labtest.Context(t, patience), "ping", "-6", "-n", "-c", "1", "-w", "20", nobodys).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), "No route") && !strings.Contains(string(out), "nreachable") {
+			t.Errorf("%s, which nobody has: %v\n%s", nobodys, err, out)
+		}
+	}
+}
+
+// asCisco looks at what each dhclient wrote down of its lease: it has asked for that with rapid commit, and got all that the
+// router gave.
+func asCisco(t *testing.T, r *labtest.Rack) {
+	t.Helper()
+	for _, name := range []string{"dhclient1", "dhclient2"} {
+		text, err := os.ReadFile(r.Path(name + "/leases"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, text2, _ := strings.Cut(string(text), "ia-pd ")
+		for _, want := range []string{
+			"renew 900;", "rebind 1440;", "iaprefix 2001:db8:0:1", "preferred-life 1800;", "max-life 3600;",
+			"option dhcp6.name-servers 2001:db8::53,2001:db8::54;", "option dhcp6.rapid-commit;",
+		} {
+			if !strings.Contains(text2, want) {
+				t.Errorf("%s has no %q in\n%s", name, want, text)
+			}
+		}
 	}
 }
