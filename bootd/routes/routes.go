@@ -186,6 +186,12 @@ func Want(snap *site.Snapshot, leases map[netip.Prefix]lease.Binding, now time.T
 			want = append(want, netif.Route{Prefix: d.Pool})
 		}
 	}
+	// What nothing is made of leads nowhere: over the default route it would come back.
+	for _, all := range snap.Delegated {
+		for _, p := range all {
+			want = append(want, netif.Route{Prefix: p.Prefix})
+		}
+	}
 	links := linksOf(snap)
 	for p, b := range leases {
 		r, ok := over(links, p, b, now)

@@ -142,6 +142,27 @@ func TestWant(t *testing.T) {
 	}
 }
 
+// TestWantDelegated: what an upstream gave leads nowhere, apart from what is made of it, and whatever the links do.
+func TestWantDelegated(t *testing.T) {
+	const derived = "upstreams: {isp: {interface: eth0}}\nnetworks: {lan: {interface: eth1, prefix: {from: isp, subnet: 0}, delegate: {from: isp, subnet: 1, length: 60, each: 62}}}\n"
+	for links, want := range map[int]string{
+		0: "unreachable 2001:db8:a:100::/56",
+		1: "unreachable 2001:db8:a:100::/56; unreachable 2001:db8:a:110::/60",
+	} {
+		f := sitetest.Facts(slices.Repeat([]site.Link{sitetest.Link(t, 7, "eth1")}, links)...)
+		f.Delegated = map[string][]site.Prefix{"isp": {
+			{Prefix: netip.MustParsePrefix("2001:db8:a:100::/56")},
+			{Prefix: netip.MustParsePrefix("2001:db8:b:100::/56"), ValidUntil: sitetest.Now()},
+		}}
+		snap, _ := site.Resolve(sitetest.Inventory(t, derived), f, nil, sitetest.Now())
+		got, _ := Want(snap, nil, sitetest.Now())
+		k := kernel{ours: got}
+		if k.text() != want {
+			t.Errorf("%d links: %s", links, k.text())
+		}
+	}
+}
+
 // TestRoutesFollowLeases follows one prefix from its grant over a new next hop to its end, beside what a crash left and what
 // another program wrote.
 func TestRoutesFollowLeases(t *testing.T) {

@@ -23,18 +23,13 @@ type Delegation struct {
 	exclude []netip.Prefix
 }
 
-// delegations are the pools that an entry stands for: one where it is written out; where it is out of an upstream's prefix,
-// the one that is preferred. Parts of those before it are given to nobody any more.
-func (r *resolver) delegations(network string, in inventory.Delegation) []Delegation {
+// delegation is the pool that an entry stands for; false: it is out of a prefix that has not come, or is about to end.
+func (r *resolver) delegation(network string, in inventory.Delegation) (Delegation, bool) {
 	if !in.From.Set() {
-		return []Delegation{newDelegation(in)}
+		return newDelegation(in), true
 	}
-	all := r.derive(network, in.From)
-	if len(all) == 0 || all[0].deprecated(r.now) {
-		return nil
-	}
-	p := all[0]
-	return []Delegation{{Pool: p.Prefix, Length: in.Length.V, PreferredUntil: p.PreferredUntil, ValidUntil: p.ValidUntil}}
+	p, ok := r.derive(network, in.From)
+	return Delegation{Pool: p.Prefix, Length: in.Length.V, PreferredUntil: p.PreferredUntil, ValidUntil: p.ValidUntil}, ok && !p.deprecated(r.now)
 }
 
 func newDelegation(in inventory.Delegation) Delegation {

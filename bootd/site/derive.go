@@ -9,42 +9,33 @@ import (
 	"bootd.internal/bootd/inventory"
 )
 
-// Derive gives the prefixes that an entry `from:` stands for, out of those that its upstream has delegated, in the upstream's
-// order. The first one is the subnet of the first delegated prefix that is preferred and has it. Those of deprecated ones that
-// are still valid follow: machines go on with what they have while they take what is new. None: it is not resolved.
+// Derive gives the prefix that an entry `from:` stands for, with its deadlines: the subnet of the first of the delegated prefixes,
+// in the upstream's order, that is preferred and has it; where none is preferred, of the first that is valid. So a prefix that is
+// deprecated gives way as soon as there is another.
 //
-// missing says why there is none, or why none is preferred: empty where nobody needs to be told.
-func Derive(f inventory.From, delegated []Prefix, now time.Time) (all []Prefix, missing string) {
-	var first, last []Prefix
-	small, some := 0, false
+// An invalid one: it is not resolved, and missing says why.
+func Derive(f inventory.From, delegated []Prefix, now time.Time) (p Prefix, missing string) {
+	small := 0
 	for _, whole := range distinct(delegated, now) {
-		p, ok := f.In(whole.Prefix)
-		if !ok {
-			if !some || whole.Bits() < small {
-				small = whole.Bits()
-			}
-			some = true
-			continue
-		}
-		some = true
-		out := Prefix{p, whole.PreferredUntil, whole.ValidUntil}
+		in, ok := f.In(whole.Prefix)
 		switch {
-		case whole.deprecated(now):
-			last = append(last, out)
-		case len(first) == 0:
-			first = append(first, out)
+		case !ok && (small == 0 || whole.Bits() < small):
+			small = whole.Bits()
+		case ok && !whole.deprecated(now):
+			return Prefix{in, whole.PreferredUntil, whole.ValidUntil}, ""
+		case ok && !p.IsValid():
+			p = Prefix{in, whole.PreferredUntil, whole.ValidUntil}
 		}
 	}
-	all = append(first, last...)
 	switch {
-	case len(all) > 0:
-	case !some:
+	case p.IsValid():
+	case small == 0:
 		missing = fmt.Sprintf("%s has delegated no prefix yet", f.Upstream.V)
 	default:
 		missing = fmt.Sprintf("%s delegated a /%d, which has %s: ask for a shorter prefix, or take a lower subnet",
 			f.Upstream.V, small, f.Room(small))
 	}
-	return all, missing
+	return p, missing
 }
 
 // distinct are delegated prefixes that are valid, without those that share addresses with one before them: a subnet would be in
@@ -61,13 +52,13 @@ func distinct(all []Prefix, now time.Time) []Prefix {
 	return out
 }
 
-// derive resolves an entry, and notes a problem where it cannot be.
-func (r *resolver) derive(network string, f inventory.From) []Prefix {
-	all, missing := Derive(f, r.facts.Delegated[f.Upstream.V], r.now)
+// derive resolves an entry; one that it is not is a problem.
+func (r *resolver) derive(network string, f inventory.From) (Prefix, bool) {
+	p, missing := Derive(f, r.facts.Delegated[f.Upstream.V], r.now)
 	if missing != "" {
 		r.problem(network, "", f.Pos, "%s is unresolved: %s", f, missing)
 	}
-	return all
+	return p, p.IsValid()
 }
 
 // delegated takes what upstreams gave, and finds what two of them gave.
@@ -78,18 +69,21 @@ func (r *resolver) delegated() {
 	}
 }
 
-// from adds the network's prefixes out of upstreams', and our addresses in them.
+// from adds the network's prefixes out of upstreams', and our addresses in them. What they were before is found among those
+// that hosts were told of (stale).
 func (r *resolver) from(n *Network, in *inventory.Network) {
 	for _, f := range in.From {
-		for _, p := range r.derive(n.Name, f) {
-			if other, twice := r.holds(n, p.Prefix); twice {
-				r.problem(n.Name, "", f.Pos, "%s is %s, which overlaps a prefix of %s: it is not served", f, p.Prefix, other)
-				continue
-			}
-			n.Prefixes = append(n.Prefixes, p)
-			if a, ok := inventory.Join(p.Prefix, in.Own()); ok && in.Interface.Set() {
-				n.Ours = append(n.Ours, Prefix{netip.PrefixFrom(a, p.Bits()), p.PreferredUntil, p.ValidUntil})
-			}
+		p, ok := r.derive(n.Name, f)
+		if !ok {
+			continue
+		}
+		if other, twice := r.holds(n, p.Prefix); twice {
+			r.problem(n.Name, "", f.Pos, "%s is %s, which overlaps a prefix of %s: it is not served", f, p.Prefix, other)
+			continue
+		}
+		n.Prefixes = append(n.Prefixes, p)
+		if a, ok := inventory.Join(p.Prefix, in.Own()); ok && in.Interface.Set() {
+			n.Ours = append(n.Ours, Prefix{netip.PrefixFrom(a, p.Bits()), p.PreferredUntil, p.ValidUntil})
 		}
 	}
 }

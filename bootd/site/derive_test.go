@@ -1,6 +1,7 @@
 package site_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -8,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"bootd.internal/bootd/inventory"
 	"bootd.internal/bootd/site"
@@ -50,18 +51,15 @@ func TestDerive(t *testing.T) {
 		{"only one", 1, 64, []site.Prefix{given("2001:db8::/64")}, "", "isp delegated a /64, which has one /64 (subnet 0), not subnet 1: ask for a shorter prefix, or take a lower subnet"},
 		{"longer than asked", 0, 60, []site.Prefix{given("2001:db8::/64")}, "", "isp delegated a /64, which has no /60: ask for a shorter prefix, or take a lower subnet"},
 		{"first that has it", 5, 64, []site.Prefix{given("2001:db8::/64"), given("2001:db8:1::/60"), given("2001:db8:2::/56")}, "2001:db8:1:5::/64", ""},
-		{"the old one follows", 1, 64, []site.Prefix{given("2001:db8::/56", -h, h), given("2001:db8:1::/56", h, 2*h)}, "2001:db8:1:1::/64 2001:db8:0:1::/64", ""},
+		{"the old one gives way", 1, 64, []site.Prefix{given("2001:db8::/56", -h, h), given("2001:db8:1::/56", h, 2*h)}, "2001:db8:1:1::/64", ""},
 		{"only the old one", 1, 64, []site.Prefix{given("2001:db8::/56", -h, h)}, "2001:db8:0:1::/64", ""},
 		{"overlapping", 1, 64, []site.Prefix{given("2001:db8::/56", -h, h), given("2001:db8::/48")}, "2001:db8:0:1::/64", ""},
 		{"no IPv6", 0, 64, []site.Prefix{given("192.0.2.0/24"), {}}, "", "isp has delegated no prefix yet"},
 	} {
-		all, missing := site.Derive(from(c.subnet, c.length), c.delegated, sitetest.Now())
-		var got []string
-		for _, p := range all {
-			got = append(got, p.Prefix.String())
-		}
-		if text := strings.Join(got, " "); text != c.want || missing != c.missing {
-			t.Errorf("%s: %q, %q", c.name, text, missing)
+		got, missing := site.Derive(from(c.subnet, c.length), c.delegated, sitetest.Now())
+		want := cmp.Or(c.want, "invalid Prefix")
+		if got.Prefix.String() != want || missing != c.missing {
+			t.Errorf("%s: %s, %q", c.name, got.Prefix, missing)
 		}
 	}
 }
@@ -104,18 +102,20 @@ func TestRenumbering(t *testing.T) {
 	equal(t, "problems", []string(nil), told(problems))
 	old := first
 	old.PreferredUntil = sitetest.Now()
-	two, problems := site.Resolve(inv, houseFacts(t, old, given("2001:db8:b:200::/56", 2*h, 4*h)), one, sitetest.Now())
+	both := houseFacts(t, old, given("2001:db8:b:200::/56", 2*h, 4*h))
+	both.Advertised = []site.Advertised{{Link: "eth1", Prefix: one.Networks[0].Prefixes[0].Prefix, ValidUntil: sitetest.Now().Add(h)}}
+	two, problems := site.Resolve(inv, both, one, sitetest.Now())
 	equal(t, "problems", []string(nil), told(problems))
+	if stale := two.Networks[0].Stale; len(stale) != 1 || stale[0].Prefix != one.Networks[0].Prefixes[0].Prefix || stale[0].Moved {
+		t.Errorf("what hosts still have: %+v", stale)
+	}
 	for _, c := range []struct {
 		name                                string
 		snap                                *site.Snapshot
 		prefixes, ours, own, host, delegate string
 	}{
 		{"first", one, "2001:db8:a:100::/64", "2001:db8:a:100::1/64", "2001:db8:a:100::1", "2001:db8:a:100::102", "2001:db8:a:110::/60"},
-		{
-			"second", two, "2001:db8:b:200::/64 2001:db8:a:100::/64", "2001:db8:b:200::1/64 2001:db8:a:100::1/64", "2001:db8:b:200::1",
-			"2001:db8:b:200::102 2001:db8:a:100::102", "2001:db8:b:210::/60",
-		},
+		{"second", two, "2001:db8:b:200::/64", "2001:db8:b:200::1/64", "2001:db8:b:200::1", "2001:db8:b:200::102", "2001:db8:b:210::/60"},
 	} {
 		n, office := c.snap.Networks[0], c.snap.Networks[1]
 		equal(t, c.name+": prefixes", c.prefixes, prefixes(n.Prefixes))
@@ -221,7 +221,7 @@ func TestNextEnd(t *testing.T) {
 			t.Errorf("after %s: %s", at, got.Sub(sitetest.Now()))
 		}
 	}
-	if d := cmp.Diff(time.Time{}, site.NextEnd(all, sitetest.Now().Add(4*h))); d != "" {
+	if d := gocmp.Diff(time.Time{}, site.NextEnd(all, sitetest.Now().Add(4*h))); d != "" {
 		t.Error(d)
 	}
 }

@@ -43,7 +43,9 @@ func (r *resolver) network(in *inventory.Network) {
 		n.Search = []string{n.Domain}
 	}
 	for _, d := range in.Delegate {
-		n.Delegate = append(n.Delegate, r.delegations(n.Name, d)...)
+		if d, ok := r.delegation(n.Name, d); ok {
+			n.Delegate = append(n.Delegate, d)
+		}
 	}
 	for _, a := range in.Relays {
 		n.Relays = append(n.Relays, a.V)

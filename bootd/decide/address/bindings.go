@@ -137,12 +137,6 @@ func (x *exchange) lifetimes(a netip.Addr) (preferred, valid time.Duration) {
 		preferred, valid = min(preferred, guestPreferred), min(valid, guestValid)
 	}
 	p, _ := x.prefix(a)
-	if !p.PreferredUntil.IsZero() {
-		preferred = min(preferred, p.PreferredUntil.Sub(x.now))
-	}
-	if !p.ValidUntil.IsZero() {
-		valid = min(valid, p.ValidUntil.Sub(x.now))
-	}
-	preferred = min(max(preferred, 0), valid)
-	return preferred.Truncate(time.Second), valid.Truncate(time.Second)
+	valid = left(valid, p.ValidUntil, x.now)
+	return min(left(preferred, p.PreferredUntil, x.now), valid), valid
 }

@@ -24,6 +24,8 @@ type part struct {
 	prefix, exclude netip.Prefix
 	b               lease.Binding
 	found           bool
+	// preferredUntil and validUntil are those of the pool; zero: it does not end.
+	preferredUntil, validUntil time.Time
 	// kept: the inventory keeps it for the host.
 	kept bool
 	ops  []store.Op
@@ -190,7 +192,7 @@ func (g *granting) poolPart(p netip.Prefix, ia IA) (part, bool) {
 			return part{}, false
 		}
 		c, ok := g.vacantPart(p, ia)
-		c.exclude = exclude
+		c.exclude, c.preferredUntil, c.validUntil = exclude, d.PreferredUntil, d.ValidUntil
 		return c, ok
 	}
 	return part{}, false
@@ -336,8 +338,8 @@ func (g *granting) ours(p netip.Prefix) bool {
 // leasePart takes the prefix of an IA.
 func (g *granting) leasePart(i int, ia IA) PrefixLease {
 	c := &g.parts[i]
-	preferred, valid := g.net.Preferred.Truncate(time.Second), g.net.Valid.Truncate(time.Second)
-	preferred = min(preferred, valid)
+	valid := left(g.net.Valid, c.validUntil, g.now)
+	preferred := min(left(g.net.Preferred, c.preferredUntil, g.now), valid)
 	g.count(preferred)
 	c.taken = true
 	b := c.b
@@ -352,6 +354,14 @@ func (g *granting) leasePart(i int, ia IA) PrefixLease {
 		c.ops = append(c.ops, store.Op{Key: lease.PrefixKey(c.prefix), Value: b.Encode()})
 	}
 	return PrefixLease{Prefix: c.prefix, Exclude: c.exclude, Preferred: preferred, Valid: valid}
+}
+
+// left is a lifetime, cut where a deadline comes earlier, in whole seconds.
+func left(lifetime time.Duration, until, now time.Time) time.Duration {
+	if !until.IsZero() {
+		lifetime = min(lifetime, max(until.Sub(now), 0))
+	}
+	return lifetime.Truncate(time.Second)
 }
 
 // partOps are the changes of prefixes, with a note of an area that is new.
