@@ -23,6 +23,9 @@ POLICY=/usr/sbin/policy-rc.d
 # Relays, and the DHCPv6 server that people move in from.
 TEST="$TEST isc-dhcp-relay dibbler-relay wide-dhcpv6-relay isc-dhcp-server"
 
+# Phones: a SIP client and a SIP server that speak TLS on IPv6.
+TEST="$TEST baresip-core kamailio kamailio-tls-modules"
+
 say() { printf 'deps: %s\n' "$*"; }
 die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 
@@ -104,7 +107,7 @@ if [ -d /run/systemd/system ]; then
 	for unit in isc-dhcp-relay isc-dhcp-server dibbler-relay dibbler-client wide-dhcpv6-relay; do
 		case " $install " in *" $unit "*) systemctl --quiet disable "$unit" 2>/dev/null || true ;; esac
 	done
-	for unit in radvd dhcpcd wide-dhcpv6-client kea-dhcp6-server kea-ctrl-agent unbound tayga; do
+	for unit in radvd dhcpcd wide-dhcpv6-client kea-dhcp6-server kea-ctrl-agent unbound tayga kamailio; do
 		case " $install " in *" $unit"*) systemctl --quiet disable "$unit" 2>/dev/null || true ;; esac
 	done
 fi

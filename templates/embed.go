@@ -8,7 +8,7 @@ import "embed"
 
 // Files are the built-in templates, by the names that profiles use: ipxe/install.ipxe, preseed/debian13.cfg.
 //
-//go:embed guard ipxe preseed
+//go:embed guard ipxe preseed yealink
 var files embed.FS
 
 // FS gives the built-in templates.

@@ -67,6 +67,16 @@ func (c *Client) Discovered(ctx context.Context) (m []heard.Machine, err error) 
 	return m, c.call(ctx, http.MethodGet, "/v1/discovered", nil, &m)
 }
 
+// Phones lists the phones.
+func (c *Client) Phones(ctx context.Context) (p []Phone, err error) {
+	return p, c.call(ctx, http.MethodGet, "/v1/phones", nil, &p)
+}
+
+// Authority gives the certificate of bootd's own authority.
+func (c *Client) Authority(ctx context.Context) (a Authority, err error) {
+	return a, c.call(ctx, http.MethodGet, "/v1/phones/ca", nil, &a)
+}
+
 // Render shows what a host would be served.
 func (c *Client) Render(ctx context.Context, host, what string) (r Rendered, err error) {
 	q := url.Values{"host": {host}, "what": {what}}

@@ -65,7 +65,9 @@ type Config struct {
 	Fit func(host string) error
 	// Doctor looks for what keeps machines from booting.
 	Doctor func(context.Context) (doctor.Report, error)
-	Now    func() time.Time
+	// Authority is the certificate of bootd's own authority in PEM, nil where there is none.
+	Authority func() []byte
+	Now       func() time.Time
 	// Rand makes the names of orders.
 	Rand io.Reader
 	Log  *slog.Logger
@@ -95,6 +97,8 @@ func New(cfg Config) http.Handler {
 		"GET /v1/doctor":          s.doctor,
 		"GET /v1/discovered":      s.discovered,
 		"GET /v1/render":          s.render,
+		"GET /v1/phones":          s.phones,
+		"GET /v1/phones/ca":       s.authority,
 		"POST /v1/leases/release": s.release,
 		"POST /v1/install":        s.install,
 		"POST /v1/cancel":         s.cancel,

@@ -37,6 +37,7 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) error {
 			out.Hosts = append(out.Hosts, hostStatus(h, snap.Networks, states[h.Name], v, now))
 		}
 	})
+	s.firmware(&out)
 	s.unlisted(&out)
 	reply(w, http.StatusOK, out)
 	return nil

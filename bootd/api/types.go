@@ -106,9 +106,29 @@ type HostStatus struct {
 	Deadline time.Time `json:"deadline,omitzero"`
 	// Stages are those of the current boot.
 	Stages []Stage `json:"stages,omitempty"`
+	// Model and Firmware are what a phone says of itself.
+	Model    string `json:"model,omitempty"`
+	Firmware string `json:"firmware,omitempty"`
 	// Reason is the newest answer's.
 	Reason reason.Reason  `json:"reason,omitempty"`
 	Last   timeline.Event `json:"last,omitzero"`
+}
+
+// Phone is one line of GET /v1/phones.
+type Phone struct {
+	// Name is empty for a phone that nobody listed; Listed is the model that the inventory says.
+	Name   string    `json:"name,omitempty"`
+	MAC    ident.MAC `json:"mac"`
+	Listed string    `json:"listed,omitempty"`
+	// URL is what it is told, or what is typed in; a token in it is not shown.
+	URL string `json:"url,omitempty"`
+	// Seen is what it asked for and said, nil before it did.
+	Seen *heard.Phone `json:"seen,omitempty"`
+}
+
+// Authority is the answer to GET /v1/phones/ca.
+type Authority struct {
+	PEM string `json:"pem"`
 }
 
 // Stage is one phase of the current boot.

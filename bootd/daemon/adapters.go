@@ -29,15 +29,20 @@ func (d *Daemon) openAdapters() error {
 	d.onClose(neighbours.Close)
 	dir := d.openFiles(snap)
 	d.onClose(dir.Close)
-	web, err := httpd.New(httpd.Config{
+	if err := d.openAuthority(snap); err != nil {
+		return err
+	}
+	cfg := httpd.Config{
 		Snapshot: d.world.Snapshot, Store: d.store, Observer: d.watch, Neighbours: neighbours, Render: d.templates, Files: dir,
-		Now: d.now, Rand: rand.Reader, Port: snap.HTTPPort,
-	})
+		Now: d.now, Rand: rand.Reader, Port: snap.HTTPPort, Authority: d.phones.PEM,
+	}
+	web, err := httpd.New(cfg)
 	if err == nil {
 		d.tasks = append(d.tasks, web)
 	}
 	errs := []error{
 		port{"tcp", snap.HTTPPort, "HTTP"}.explain("/proc", err), d.openDHCP(neighbours), d.openTFTP(dir, neighbours, web), d.openDNS(neighbours),
+		d.openPhones(cfg, snap),
 	}
 	d.perLink("neighbours", func(l site.Link) (Task, error) { return neighbours.Listen(l) })
 	begun := &ra.Begun{}

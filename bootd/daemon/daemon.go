@@ -64,10 +64,11 @@ type Daemon struct {
 	// reloading: one reload at a time, so that the last one wins.
 	reloading sync.Mutex
 	// read is what lay there when files were last read, as the file watch sums it up; reloading guards it.
-	read  [sha256.Size]byte
-	files *fileWatch
-	links []*PerLink
-	tasks []Task
+	read   [sha256.Size]byte
+	files  *fileWatch
+	phones *phones
+	links  []*PerLink
+	tasks  []Task
 
 	ready   atomic.Bool
 	finalRA atomic.Bool
@@ -217,7 +218,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 			snap := d.world.Snapshot()
 			return errors.Join(lintHost(snap, d.templates(snap), host), missingFiles(snap, host))
 		},
-		Now: d.now, Rand: rand.Reader, Log: d.log,
+		Authority: d.phones.PEM, Now: d.now, Rand: rand.Reader, Log: d.log,
 	}))
 	t.server.ConnContext = api.ConnContext
 	d.tasks = append(d.tasks, t)

@@ -2,11 +2,13 @@ package daemon
 
 import (
 	"errors"
+	"strings"
 	"sync"
 
 	"bootd.internal/bootd/lint"
 	"bootd.internal/bootd/render"
 	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/yealink"
 )
 
 // inspector looks at rendered texts as the machines will. It remembers the scripts that all hosts share.
@@ -40,12 +42,25 @@ func inspect(script, answers render.Text, others []render.Text, lintScript func(
 		}
 	}
 	for _, t := range others {
+		if strings.HasPrefix(t.Name, "yealink/") {
+			out = append(out, phoneFindings(t)...)
+			continue
+		}
 		add(t, lintScript(t.Body))
 	}
 	if script.Name != "" {
 		ofScript, ofAnswers := lint.Host(script.Body, answers.Body)
 		add(script, ofScript)
 		add(answers, ofAnswers)
+	}
+	return out
+}
+
+// phoneFindings reads a file of a phone as the phone does.
+func phoneFindings(t render.Text) []render.Finding {
+	var out []render.Finding
+	for _, f := range yealink.Lint(t.Body) {
+		out = append(out, render.Finding{Name: t.Name, Line: f.Line, Msg: f.Text})
 	}
 	return out
 }

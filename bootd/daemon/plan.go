@@ -164,6 +164,7 @@ func Check(file string, now time.Time) (*Plan, []Fault, error) {
 	out = append(out, p.checkAdvertisements()...)
 	out = append(out, p.checkOptions()...)
 	out = append(out, p.checkTemplates()...)
+	out = append(out, p.checkPhones(now)...)
 	return p, append(out, p.checkFiles()...), nil
 }
 
@@ -265,7 +266,7 @@ func (p *Plan) checkLoaders(dir *files.Dir, need func(path, what, host string)) 
 		}
 	}
 	for _, h := range p.Snapshot.Hosts {
-		if h.Loader == "" {
+		if h.Loader == "" && h.Phone == nil {
 			need(p.Snapshot.Loaders["x86_64"], "the boot loader for x86_64, which UEFI firmware asks for (make ipxe makes it)", h.Name)
 		}
 	}

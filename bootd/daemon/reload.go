@@ -49,7 +49,7 @@ func (d *Daemon) reload() error {
 	d.tmpl.Store(&inForce{inv: plan.Inventory, set: plan.Templates, before: d.templates(before)})
 	d.world.Replace(plan.Inventory)
 	d.reloaded.Store(true)
-	if after := d.world.Snapshot(); after.HTTPPort != before.HTTPPort || after.Metrics != before.Metrics || after.Files != before.Files {
+	if after := d.world.Snapshot(); after.HTTPPort != before.HTTPPort || after.Metrics != before.Metrics || after.Files != before.Files || atStart(after.Phones) != atStart(before.Phones) {
 		d.warn("reloaded in part", errAtStart)
 	}
 	hosts := fmt.Sprintf("%d hosts", len(plan.Snapshot.Hosts))
@@ -77,7 +77,19 @@ func (d *Daemon) templates(snap *site.Snapshot) *render.Set {
 	return t.before
 }
 
-var errAtStart = errors.New("files, http_port and metrics of the section serve take effect at the next start")
+var errAtStart = errors.New("files, http_port and metrics of the section serve, and certificates and HTTPS of the section yealink, take effect at the next start")
+
+// atStart is what of the phones takes effect at the next start only.
+func atStart(p *site.Phones) (s struct {
+	port                 int
+	certificate, key, ca string
+},
+) {
+	if p != nil && p.HTTPS {
+		s.port, s.certificate, s.key, s.ca = p.Port, p.Certificate, p.Key, p.ClientCA
+	}
+	return s
+}
 
 type checkError []Fault
 

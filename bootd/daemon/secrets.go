@@ -52,6 +52,8 @@ func secretFault(s inventory.Secret, text string) error {
 		return errors.New("is not text")
 	case s.Password && fault != "":
 		return errors.New("is a user's password: " + fault)
+	case s.Line && inventory.LineFault(text) != "":
+		return errors.New("is a phone's password: it " + inventory.LineFault(text))
 	}
 	return nil
 }

@@ -254,7 +254,9 @@ func (x explainer) about(h *site.Host, only *site.NIC) {
 		}
 	}
 	x.booting(h, only)
-	x.installing(h)
+	if h.Phone == nil {
+		x.installing(h)
+	}
 	if raw, ok := x.View.Peek(who.LearnedKey(h.Name)); ok {
 		if l, err := who.DecodeLearned(raw); err == nil {
 			for _, u := range l.UUIDs {
@@ -329,6 +331,10 @@ func (x explainer) booting(h *site.Host, only *site.NIC) {
 				continue
 			}
 			seen[n.Name] = true
+			if h.Phone != nil {
+				x.provisioning(h, n)
+				continue
+			}
 			for _, c := range clients() {
 				b := address.ChooseBootfile(x.Snapshot, n, h, c.req)
 				x.r.Boot = append(x.r.Boot, Boot{Network: n.Name, Client: c.name, URL: b.URL, Reason: b.Reason})

@@ -159,7 +159,7 @@ func TestRender(t *testing.T) {
 	for what, want := range map[string]string{
 		"answers": "preseed/debian13.cfg:1: vars.none is not set for r1n01 (set it in defaults, the network, the profile or the host)",
 		"local":   "ipxe/local.ipxe: no such template for r1n01",
-		"nothing": `"nothing" cannot be shown: want one of script, answers, local, error`,
+		"nothing": `"nothing" cannot be shown: want one of script, answers, local, error, phone, common, bootstrap`,
 	} {
 		if _, _, err := explain.Render(src.Snapshot, set, "r1n01", what); err == nil || err.Error() != want {
 			t.Errorf("%s:\n got %v\nwant %s", what, err, want)

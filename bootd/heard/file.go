@@ -18,6 +18,7 @@ func (b *Book) load() {
 	if b.path == "" {
 		return
 	}
+	b.loadPhones()
 	machines, err := read(b.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -62,8 +63,8 @@ func (b *Book) save() {
 	}
 }
 
-func write(path string, machines []Machine) error {
-	data, err := json.Marshal(machines)
+func write(path string, all any) error {
+	data, err := json.Marshal(all)
 	if err != nil {
 		return fmt.Errorf("encoding: %w", err)
 	}

@@ -91,14 +91,17 @@ type Book struct {
 	machines map[key]*Machine
 	cards    map[ident.MAC]*trail
 	foreign  map[foreignKey]*Foreign
+	phones   map[ident.MAC]*Phone
 	dirty    bool
+	// phonesDirty is dirty for the phones, which have a file of their own.
+	phonesDirty bool
 }
 
 // Open reads the machines of last time; a file that cannot be read is logged and left behind. path "" keeps nothing.
 func Open(path string, now func() time.Time, log *slog.Logger) *Book {
 	b := &Book{
 		path: path, now: now, log: log, ready: make(chan struct{}), machines: map[key]*Machine{},
-		cards: map[ident.MAC]*trail{}, foreign: map[foreignKey]*Foreign{},
+		cards: map[ident.MAC]*trail{}, foreign: map[foreignKey]*Foreign{}, phones: map[ident.MAC]*Phone{},
 	}
 	b.load()
 	return b
@@ -106,7 +109,7 @@ func Open(path string, now func() time.Time, log *slog.Logger) *Book {
 
 // Observe takes what one observation tells.
 func (b *Book) Observe(o timeline.Observation) {
-	if o.Heard == nil && o.Foreign == nil && !o.MAC.Valid() {
+	if o.Heard == nil && o.Foreign == nil && o.Phone == nil && !o.MAC.Valid() {
 		return
 	}
 	now := b.now()
@@ -117,6 +120,9 @@ func (b *Book) Observe(o timeline.Observation) {
 	}
 	if o.Foreign != nil {
 		b.other(*o.Foreign, now)
+	}
+	if o.Phone != nil {
+		b.phone(*o.Phone, now)
 	}
 	if o.MAC.Valid() {
 		b.outcome(o, now)
@@ -273,9 +279,11 @@ func (b *Book) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			b.save()
+			b.savePhones()
 			return nil
 		case <-tick.C:
 			b.save()
+			b.savePhones()
 		}
 	}
 }

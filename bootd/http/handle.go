@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bootd.internal/bootd/decide/boot"
+	"bootd.internal/bootd/decide/phone"
 	"bootd.internal/bootd/decide/who"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/ingress"
@@ -24,8 +25,8 @@ import (
 // commitFor bounds the wait for durability: UEFI wants its first byte within 5 s.
 const commitFor = 4 * time.Second
 
-// maxBody is how much of a callback's body is looked at, which is not at all, before the connection is dropped.
-const maxBody = 64 << 10
+// maxBody is how much of a body is read before the connection is dropped: phones upload a file, and callbacks have none.
+const maxBody = phone.MaxLocal + 1
 
 // handle is every request: no ServeMux, because it would answer "//" with a redirect.
 func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
@@ -49,12 +50,21 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	snap := s.cfg.Snapshot()
 	at, network, served := ingress.Served(snap, c.index, c.source.Addr(), c.dest)
 	path := boot.ParsePath(r.URL.Path)
+	asked, phones := phone.ParsePath(r.URL.Path)
+	phones = phones && snap.Phones != nil
 	obs.Message = string(path.Kind)
 	switch {
 	case served != reason.None:
 		obs.Outcome = reason.Outcome{Reason: served}
 		w.Header().Set("Connection", "close")
 		text(out, http.StatusForbidden, "this link is not served")
+		return
+	case phones:
+		s.phone(out, r, snap, asked, at, network, now, &obs)
+		return
+	case s.cfg.TLS != nil: // what machines boot is served over plain HTTP, whose clients could check no certificate
+		obs.Outcome = reason.Outcome{Reason: reason.NotFound}
+		text(out, http.StatusNotFound, "no such file")
 		return
 	case !allowed(path.Kind, r.Method):
 		obs.Message = "other"

@@ -7,6 +7,7 @@ package http
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -49,6 +50,10 @@ type Config struct {
 	Now    func() time.Time
 	// Rand is where tokens come from; crypto/rand.Reader.
 	Rand io.Reader
+	// TLS makes this the server of phones over HTTPS, which serves nothing else; nil: plain HTTP.
+	TLS *tls.Config
+	// Authority gives the certificate of bootd's own authority in PEM, nil where there is none.
+	Authority func() []byte
 	// Port to listen on; 0 takes a free one.
 	Port int
 	// MaxConns and MaxPerPeer bound the connections at one time, of all and of one machine, default 2048 and 64.
@@ -103,6 +108,10 @@ func New(cfg Config) (*Server, error) {
 		// OPTIONS * is no method of ours either.
 		DisableGeneralOptionsHandler: true,
 	}
+	if cfg.TLS != nil {
+		s.server.TLSConfig = cfg.TLS
+		s.server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){} // HTTP/1.1 alone
+	}
 	return s, nil
 }
 
@@ -143,7 +152,12 @@ func listen(port int) (*net.TCPListener, error) {
 func (s *Server) Addr() netip.AddrPort { return s.listener.Addr().(*net.TCPAddr).AddrPort() }
 
 // String names the task.
-func (s *Server) String() string { return "http" }
+func (s *Server) String() string {
+	if s.cfg.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
 
 // Ready is closed when requests are taken.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
@@ -161,7 +175,12 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 	})
 	close(s.ready)
-	err := s.server.Serve(s.listener)
+	var err error
+	if s.cfg.TLS != nil {
+		err = s.server.ServeTLS(s.listener, "", "")
+	} else {
+		err = s.server.Serve(s.listener)
+	}
 	if !stop() {
 		<-done
 	}

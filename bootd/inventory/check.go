@@ -40,6 +40,7 @@ func (p *parser) check() {
 	c.lifetimes()
 	c.advertised()
 	c.machines()
+	c.phones()
 	c.names()
 	c.own()
 	c.addresses()
@@ -290,7 +291,7 @@ func (c *checker) names() {
 			domain = f.Domain.Or(domain)
 		}
 		if len(h.Name)+1+len(h.Domain.Or(domain).V) > 253 {
-			c.fault(h.Pos, "hosts."+pathKey(h.Name), "with its domain the name has more than 253 characters")
+			c.fault(h.Pos, h.path(), "with its domain the name has more than 253 characters")
 		}
 	}
 }

@@ -88,6 +88,7 @@ func code() (now map[string][]string, later []string) {
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
 		"delegate": keysOf(delegateFields), "from": keysOf(fromFields), "pool": keysOf(poolFields), "port": keysOf(portFields),
 		"nics": keysOf(nicFields), "upstreams": keysOf(uplinkFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
+		"yealink": keysOf(yealinkFields), "account": keysOf(accountFields), "keys": keysOf(phoneKeyFields), "phones": keysOf(phoneFields),
 		"ra.routes": keysOf(raRouteFields), "ra.pref64": keysOf(raPref64Fields),
 	} {
 		if strings.HasPrefix(heading, "ra.") { // entries of lists: some share their names with settings
@@ -165,9 +166,14 @@ func TestDocumentedExamples(t *testing.T) {
 	const isp = "upstreams: {isp: {interface: eth0, request: 48}}\n"
 	network := []string{`interface: eth1`, `prefix: "2001:db8:1::/64"`}
 	places := map[string]func(string) string{
-		"Sections": func(x string) string { return x },
-		"dns":      func(x string) string { return "dns: " + entry(x) },
-		"records":  func(x string) string { return "dns: {records: {www.example.net: {" + x + "}}}" },
+		"Sections": func(x string) string {
+			if strings.HasPrefix(x, "phones:") {
+				x += "\nsecrets: {a: {file: a}}"
+			}
+			return x
+		},
+		"dns":     func(x string) string { return "dns: " + entry(x) },
+		"records": func(x string) string { return "dns: {records: {www.example.net: {" + x + "}}}" },
 		"dns64": func(x string) string {
 			return "defaults: {dns64: " + entry(x, `prefix: "64:ff9b::/96"`) + "}"
 		},
@@ -228,6 +234,26 @@ func TestDocumentedExamples(t *testing.T) {
 		"port": func(x string) string {
 			return relayed + "hosts: {r1n01: {port: " + entry(x, `relay: "2001:db8:2::1"`, "interface_id: p7") + "}}"
 		},
+		"yealink": func(x string) string {
+			switch key, _, _ := strings.Cut(x, ":"); key {
+			case "certificate", "key":
+				return "yealink: " + entry(x, "certificate: a.pem", "key: a.key", "name: prov.example.net")
+			}
+			return "secrets: {a: {file: a}}\nyealink: " + entry(x)
+		},
+		"phones": func(x string) string {
+			rest := []string{"mac: 80:5e:c0:00:00:12", "model: T58"}
+			if !strings.HasPrefix(x, "accounts:") {
+				rest = append(rest, `account: {user: "1", password: {secret: a}}`)
+			}
+			return "secrets: {a: {file: a}}\nyealink: {server: sip.example.net}\nphones: {p: " + entry(x, rest...) + "}"
+		},
+		"account": func(x string) string {
+			return "secrets: {a: {file: a}}\nphones: {p: {mac: 80:5e:c0:00:00:12, model: T58, account: " + entry(x, `user: "1"`, "password: {secret: a}", "server: s.example.net") + "}}"
+		},
+		"keys": func(x string) string {
+			return "secrets: {a: {file: a}}\nyealink: {server: s.example.net}\nphones: {p: {mac: 80:5e:c0:00:00:12, model: T58, account: {user: a, password: {secret: a}}, keys: [" + entry(x, "type: line") + "]}}"
+		},
 		"nics": func(x string) string {
 			return "hosts: {r1n01: {nics: {eth0: " + entry(x, "mac: 52:54:00:aa:01:01") + "}}}"
 		},
@@ -264,8 +290,9 @@ func TestDocumentedExamples(t *testing.T) {
 // TestModules: the tables of docs/modules are those of docs/inventory.md.
 func TestModules(t *testing.T) {
 	for file, keys := range map[string][]string{
-		"dns.md": slices.Concat(keysOf(dnsFields).now, keysOf(recordFields).now, keysOf(dns64Fields).now, keysOf(hostDNSFields).now),
-		"ra.md":  slices.Concat(keysOf(raFields).now, keysOf(raPrefixFields).now, keysOf(raRouteFields).now, keysOf(raPref64Fields).now),
+		"dns.md":     slices.Concat(keysOf(dnsFields).now, keysOf(recordFields).now, keysOf(dns64Fields).now, keysOf(hostDNSFields).now),
+		"yealink.md": slices.Concat(keysOf(yealinkFields).now, phoneKeys(), keysOf(accountFields).now, keysOf(phoneKeyFields).now),
+		"ra.md":      slices.Concat(keysOf(raFields).now, keysOf(raPrefixFields).now, keysOf(raRouteFields).now, keysOf(raPref64Fields).now),
 	} {
 		module, err := os.ReadFile("../../docs/modules/" + file)
 		if err != nil {
@@ -286,6 +313,13 @@ func TestModules(t *testing.T) {
 			mustParse(t, block[1])
 		}
 	}
+}
+
+// phoneKeys are those that only phones have.
+func phoneKeys() []string {
+	return slices.DeleteFunc(keysOf(phoneFields).now, func(k string) bool {
+		return slices.ContainsFunc(settingsFields, func(f field[Settings]) bool { return f.name == k })
+	})
 }
 
 func readDoc(t *testing.T) []byte {
@@ -324,7 +358,7 @@ func TestDocumentedFaults(t *testing.T) {
 // TestDocumentedDefaults compares the defaults of the tables with what is built in.
 func TestDocumentedDefaults(t *testing.T) {
 	tables, _ := documented(t)
-	for heading, builtin := range map[string]any{"Settings": Builtin(), "serve": BuiltinServe(), "dns": BuiltinDNS(), "ra": BuiltinRA()} {
+	for heading, builtin := range map[string]any{"Settings": Builtin(), "serve": BuiltinServe(), "dns": BuiltinDNS(), "ra": BuiltinRA(), "yealink": BuiltinYealink()} {
 		v := reflect.ValueOf(builtin)
 		for _, r := range tables[heading] {
 			i := slices.IndexFunc(slices.Collect(v.Type().Fields()), func(f reflect.StructField) bool { return fold(f.Name) == fold(r.key) })

@@ -18,7 +18,7 @@ type Pos struct {
 }
 
 // Value is one value with where it was written. From is the section: "defaults", "networks.rack1",
-// "profiles.debian13", "hosts.r1n01", or "built in". An unset Value has From "".
+// "profiles.debian13", "hosts.r1n01", "phones.desk12", or "built in". An unset Value has From "".
 type Value[T any] struct {
 	V    T
 	Pos  Pos
@@ -65,7 +65,9 @@ type Inventory struct {
 	// Networks, Profiles and Hosts stand in the order of the file.
 	Networks []Network
 	Profiles []Profile
-	Hosts    []Host
+	// Hosts are those of the section hosts and the phones.
+	Hosts   []Host
+	Yealink Yealink
 	// Upstreams are whom this machine gets prefixes from.
 	Upstreams []Uplink
 	// Secrets are references only.
@@ -165,6 +167,8 @@ type Secret struct {
 	Env Value[string]
 	// Password: an account's password refers to it, so it holds a crypt(5) hash.
 	Password bool
+	// Line: a phone refers to it, so it becomes one line of a phone's file.
+	Line bool
 }
 
 // Disk chooses exactly one disk. At least one of Serial, ByID, Model, MinSize, MaxSize is set.
@@ -231,6 +235,8 @@ type Host struct {
 	Delegate []Value[netip.Prefix]
 	NICs     []NIC
 	DNS      HostDNS
+	// Phone is nil for a host that is none.
+	Phone *Phone
 	Settings
 }
 

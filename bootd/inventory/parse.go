@@ -67,13 +67,19 @@ var topFields = []field[Inventory]{
 	{name: "networks", set: section((*parser).network)},
 	{name: "profiles", set: section((*parser).profile)},
 	{name: "hosts", set: func(p *parser, inv *Inventory, v value) {
-		inv.Hosts = make([]Host, 0, len(v.node.Content)/2) // a Host is large: ten thousand are not copied while the list grows
+		inv.Hosts = slices.Grow(inv.Hosts, len(v.node.Content)/2) // a Host is large: ten thousand are not copied while the list grows
 		section((*parser).host)(p, inv, v)
 	}},
 	{name: "upstreams", set: section((*parser).uplink)},
 	{name: "anyip"},
 	{name: "docker"},
-	{name: "phones"},
+	{name: "yealink", set: func(p *parser, inv *Inventory, v value) {
+		v.from = "yealink"
+		if !v.null() {
+			walk(p, v, yealinkFields, &inv.Yealink)
+		}
+	}},
+	{name: "phones", set: section((*parser).aPhone)},
 	{name: "secrets", set: section((*parser).secret)},
 }
 

@@ -53,6 +53,8 @@ func (p *parser) variableName(v value) (string, bool) {
 type secretRef struct {
 	name, path string
 	pos        Pos
+	// line: the value becomes a line of a phone's file, and no hash of a password.
+	line bool
 }
 
 type reference struct{ name string }
@@ -62,7 +64,7 @@ var referenceFields = []field[reference]{
 		name, ok := p.text(v)
 		if ok {
 			r.name = name
-			p.wanted = append(p.wanted, secretRef{name, v.path, v.pos()})
+			p.wanted = append(p.wanted, secretRef{name: name, path: v.path, pos: v.pos()})
 		}
 	}},
 }
@@ -86,6 +88,10 @@ func (c *checker) secrets() {
 			c.fault(r.pos, r.path, "no secret is named %s%s", shorten(r.name), suggest(r.name, names(c.inv.Secrets, func(s Secret) string { return s.Name })))
 			continue
 		}
-		c.inv.Secrets[i].Password = true
+		if r.line {
+			c.inv.Secrets[i].Line = true
+		} else {
+			c.inv.Secrets[i].Password = true
+		}
 	}
 }

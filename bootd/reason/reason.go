@@ -159,6 +159,16 @@ const (
 	NoPrefixAvail
 	// UnspecFail: a server says that it failed (RFC 8415 section 21.13).
 	UnspecFail
+	// PhoneURL: a phone was told where its files are.
+	PhoneURL
+	// PhoneFile: a phone was given one of its files.
+	PhoneFile
+	// PhoneBootstrap: a phone came over plain HTTP and was told to come over HTTPS.
+	PhoneBootstrap
+	// OtherPhone: a machine asked for a file that belongs to another.
+	OtherPhone
+	// Unauthorized: no password or certificate was shown, or a wrong one.
+	Unauthorized
 
 	end
 )
@@ -184,6 +194,8 @@ var names = [...]string{
 	ServerElsewhere: "server-elsewhere", Listening: "listening", Stale: "stale",
 	WrongTransaction: "wrong-transaction", NotForClients: "not-for-clients", Unauthenticated: "unauthenticated",
 	NoPrefixAvail: "no-prefix-avail", UnspecFail: "unspec-fail",
+	PhoneURL: "phone-url", PhoneFile: "phone-file", PhoneBootstrap: "phone-bootstrap", OtherPhone: "other-phone",
+	Unauthorized: "unauthorized",
 }
 
 // String is the kebab-case name, stable for metrics and logs.

@@ -82,6 +82,9 @@ type checker struct {
 
 // host renders and inspects what a host may be given.
 func (c checker) host(h *site.Host) []*Error {
+	if h.Phone != nil {
+		return c.phone(h)
+	}
 	d := Preview(c.snap, h)
 	var errs []*Error
 	try := func(name string, take func([]byte)) {
@@ -163,6 +166,9 @@ func Preview(snap *site.Snapshot, h *site.Host) Data {
 		n = &stand
 	}
 	d := Of(snap, h, nic, n)
+	if d.Phone != nil {
+		d.Phone.URL = snap.PhoneURL(h, n, true)
+	}
 	d.Reason = "nothing, this is a preview"
 	return d
 }

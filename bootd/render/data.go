@@ -50,6 +50,8 @@ type Data struct {
 	Console, KernelArgs string
 	// Vars are the free values of the inventory. A missing one is an error; (.Var "name" default) is not.
 	Vars map[string]any
+	// Phone is nil for machines that are none.
+	Phone *Phone
 	// secret gives the value of a secret to the method Secret.
 	secret func(string) (string, error)
 }
@@ -128,6 +130,9 @@ func Of(snap *site.Snapshot, h *site.Host, nic *site.NIC, n *site.Network) Data 
 		if n.Own.IsValid() {
 			d.at(n.Own, snap.HTTPPort)
 		}
+	}
+	if h.Phone != nil && n != nil {
+		d.Phone = phoneOf(snap, h, n, h.Phone.Model)
 	}
 	if p := h.Profile; p != nil {
 		d.Profile, d.Answers = p.Name, p.Answers

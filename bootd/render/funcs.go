@@ -27,6 +27,8 @@ func funcs(s *Set) template.FuncMap {
 		"debconf": debconf,
 		"words":   words,
 		"echo":    echo,
+		"line":    short(line),
+		"inc":     func(i int) int { return i + 1 },
 		"script":  script,
 		"urlhost": urlHost,
 		"urlpath": urlPath,

@@ -30,10 +30,16 @@ func (s *Set) Mask() *Set {
 // reveal gives the data of one rendering its secrets, if the text may have any: answers travel under a token, boot
 // scripts are given to whoever asks with the right MAC address.
 func (s *Set) reveal(name string, d Data) (Data, error) {
+	if d.Phone != nil && mayHoldSecrets(name) {
+		d.secret = s.secret
+		return d, nil
+	}
 	if d.Answers == "" || name != d.Answers {
-		d.secret = func(string) (string, error) {
-			return "", errors.New("a secret may stand in answers only: a boot script is served without a token")
+		why := "a secret may stand in answers only: a boot script is served without a token"
+		if d.Phone != nil {
+			why = "a secret may stand in yealink/phone.cfg and yealink/phones/ only: the other files are given to whoever asks"
 		}
+		d.secret = func(string) (string, error) { return "", errors.New(why) }
 		return d, nil
 	}
 	d.secret = s.secret
@@ -61,6 +67,9 @@ func (s *Set) secret(name string) (string, error) {
 	}
 	return v, nil
 }
+
+// SecretOf gives the value of a secret to what checks it.
+func (s *Set) SecretOf(name string) (string, error) { return s.secret(name) }
 
 // mask takes the values of secrets out of what a function or a lint says about them.
 func (s *Set) mask(text string) string {

@@ -34,6 +34,10 @@ func (r *resolver) host(in *inventory.Host) {
 	h.Valid = ownLifetime(c, "valid", func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Valid })
 	h.Vars = variables(layers, h.Origins)
 	h.Options = r.own(h, in)
+	if in.Phone != nil {
+		h.Phone = r.phone(in)
+		h.Loader, h.HasDisk, h.Users, h.Packages = "", false, nil, nil // nor has it a disk or a boot loader
+	}
 	for _, p := range in.Delegate {
 		h.Delegated = append(h.Delegated, p.V)
 		r.snap.index.kept = append(r.snap.index.kept, Kept{p.V, h})
@@ -79,7 +83,7 @@ const Infinite = inventory.Infinite
 // ownLifetime is a lifetime that the host or its profile sets; 0: that of the network that it is on.
 func ownLifetime(c cascade, key string, get func(*inventory.Settings) inventory.Value[time.Duration]) time.Duration {
 	v := pick(c.layers, get)
-	if !strings.HasPrefix(v.From, "hosts.") && !strings.HasPrefix(v.From, "profiles.") {
+	if !strings.HasPrefix(v.From, "hosts.") && !strings.HasPrefix(v.From, "phones.") && !strings.HasPrefix(v.From, "profiles.") {
 		return 0
 	}
 	origin(c.origins, key, v)
@@ -100,6 +104,9 @@ func (r *resolver) layers(h *Host, in *inventory.Host) []*inventory.Settings {
 		wide = append(wide, &n.Settings)
 	}
 	wide = append(wide, &r.defaults, &r.builtin)
+	if in.Phone != nil { // a profile is what a machine is installed with
+		return append(layers, wide...)
+	}
 	name := in.Profile.Or(pick(wide, func(s *inventory.Settings) inventory.Value[string] { return s.Profile }))
 	if name.Set() {
 		origin(h.Origins, "profile", name)

@@ -90,6 +90,7 @@ func (r *resolver) serve() {
 	r.snap.HTTPPort = s.HTTPPort.Or(b.HTTPPort).V
 	r.snap.Metrics = s.Metrics.Or(b.Metrics).V
 	r.dns()
+	r.phones()
 	r.snap.Loaders = make(map[string]string, len(b.Loaders))
 	for arch, v := range b.Loaders {
 		r.snap.Loaders[arch] = v.V

@@ -71,6 +71,8 @@ type Snapshot struct {
 	Files, Templates string
 	// Metrics is where Prometheus metrics are served; the zero AddrPort: nowhere.
 	Metrics netip.AddrPort
+	// Phones is nil where the inventory knows no phones: nothing of theirs is served then.
+	Phones *Phones
 	// Loaders by architecture name (bios, x86, x86_64, arm, arm64): a path below the files directory.
 	Loaders map[string]string
 
@@ -215,6 +217,8 @@ type Host struct {
 	Vars map[string]any
 	// Options are those that the host and its profile say, in order of code.
 	Options []Option
+	// Phone is nil for a host that is none.
+	Phone *Phone
 	// Origins say which section and line set each value, by key path relative to the host ("domain", "vars.mirror").
 	Origins map[string]Origin
 }

@@ -17,21 +17,22 @@ type Table uint8
 // The tables. Numbers are written to disk: never reuse or reorder them.
 const (
 	TableInvalid Table = 0
-	TableLease   Table = 1 // lease.Binding by prefix; scope site
-	TableLearned Table = 2 // who.Learned by host; scope site
-	TableArm     Table = 3 // install.Arm by host; scope site
-	TableAttempt Table = 4 // install.Attempt by host; scope site
-	TableToken   Table = 5 // install.Token by hash; scope site
-	TableBlob    Table = 6 // rendered scripts and answers by content hash; scope site
-	TableMeta    Table = 7 // server DUID, hash secret; scope site
-	TableNode    Table = 8 // what belongs to this server alone; scope node
-	TableHeld    Table = 9 // the address of an unlisted client by network and holder; scope site
-	tableEnd     Table = 10
+	TableLease   Table = 1  // lease.Binding by prefix; scope site
+	TableLearned Table = 2  // who.Learned by host; scope site
+	TableArm     Table = 3  // install.Arm by host; scope site
+	TableAttempt Table = 4  // install.Attempt by host; scope site
+	TableToken   Table = 5  // install.Token by hash; scope site
+	TableBlob    Table = 6  // rendered scripts and answers by content hash; scope site
+	TableMeta    Table = 7  // server DUID, hash secret; scope site
+	TableNode    Table = 8  // what belongs to this server alone; scope node
+	TableHeld    Table = 9  // the address of an unlisted client by network and holder; scope site
+	TablePhone   Table = 10 // what a phone uploaded, by MAC; scope site
+	tableEnd     Table = 11
 )
 
 // String gives the table's name as used in logs and key paths.
 func (t Table) String() string {
-	names := [...]string{"invalid", "lease", "learned", "arm", "attempt", "token", "blob", "meta", "node", "held"}
+	names := [...]string{"invalid", "lease", "learned", "arm", "attempt", "token", "blob", "meta", "node", "held", "phone"}
 	if int(t) < len(names) {
 		return names[t]
 	}

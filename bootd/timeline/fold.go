@@ -104,6 +104,8 @@ func (s HostState) Next(e Event) HostState {
 		return s.enter(PhaseInstalling, e.Time)
 	case Installed:
 		return s.enter(PhaseInstalled, e.Time)
+	case PhoneFetched:
+		return s.enter(PhaseRunning, e.Time)
 	case FirstBoot:
 		return s.enter(PhaseFirstBoot, e.Time)
 	case InstallFailed:

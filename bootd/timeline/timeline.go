@@ -42,6 +42,8 @@ const (
 	ForeignServer Kind = "foreign-server"  // another DHCPv6 server answers on our link
 	ForeignRelay  Kind = "foreign-relay"   // a relay that no network names asks, see Detail for the line to add
 	Discovered    Kind = "discovered"      // a machine that nobody listed said who it is
+	PhoneOffered  Kind = "phone-offered"   // a phone was told where its files are
+	PhoneFetched  Kind = "phone-fetched"   // a phone fetched or uploaded one of its files, see Detail
 	LinkUp        Kind = "link-up"         // a served link came
 	LinkDown      Kind = "link-down"       // a served link went
 	Ready         Kind = "ready"           // the daemon serves
@@ -108,6 +110,26 @@ type Observation struct {
 	// Heard is what a machine that nobody listed told of itself, Foreign another router or server; nil: nothing.
 	Heard   *Machine
 	Foreign *Foreign
+	// Phone is what a phone told of itself, nil for everybody else.
+	Phone *Phone
+}
+
+// Phone is what a phone told of itself when it asked for a file. Texts from the wire are printable and at most 128 octets.
+type Phone struct {
+	// Host is empty for a phone that nobody listed.
+	Host    string    `json:"host,omitempty"`
+	MAC     ident.MAC `json:"mac,omitzero"`
+	Network string    `json:"network,omitempty"`
+	Addr    string    `json:"addr,omitempty"`
+	// Model and Firmware are what it says in Agent, its User-Agent header.
+	Model    string `json:"model,omitempty"`
+	Firmware string `json:"firmware,omitempty"`
+	Agent    string `json:"agent,omitempty"`
+	// File is the kind of file that it asked for last, Reason what became of it.
+	File   string        `json:"file"`
+	Reason reason.Reason `json:"reason"`
+	TLS    bool          `json:"tls"`
+	Put    bool          `json:"put,omitempty"`
 }
 
 // Machine is what an unlisted machine told of itself. Texts from the wire are printable and at most 128 octets.

@@ -24,11 +24,11 @@ func renderCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 	w.socketFlags(fs)
 	secrets := fs.Bool("secrets", false, "show secrets: bootd is not asked, they are read with your own rights")
 	return func(ctx context.Context, args []string) error {
-		what := "script"
+		what := "" // what the host boots: a script, or a phone's file
 		if len(args) == 2 {
 			what = args[1]
 		}
-		if !contains(explain.Texts(), what) {
+		if what != "" && !contains(explain.Texts(), what) {
 			return usageError{fmt.Sprintf("%q cannot be shown%s", what, didYouMean(what, explain.Texts()))}
 		}
 		var out api.Rendered

@@ -252,6 +252,9 @@ func drawStatus(s api.Status, colour bool) []byte {
 				armed = "due in " + age(h.Deadline.Sub(s.Now))
 			}
 			phase := string(h.Phase)
+			if h.Firmware != "" {
+				phase += " (" + h.Model + " " + h.Firmware + ")"
+			}
 			if h.Stuck > 0 {
 				phase += ", stuck"
 			}

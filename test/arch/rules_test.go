@@ -13,7 +13,7 @@ const mod = "bootd.internal/"
 var pure = []string{
 	"bootd/ident", "bootd/reason", "bootd/option", "bootd/inventory", "bootd/site", "bootd/store", "bootd/lease", "bootd/install",
 	"bootd/timeline", "bootd/decide/who", "bootd/decide/address", "bootd/decide/advert", "bootd/decide/name",
-	"bootd/decide/boot", "bootd/decide/uplink", "bootd/render", "bootd/lint", "bootd/change", "bootd/prefix",
+	"bootd/decide/boot", "bootd/decide/phone", "bootd/decide/uplink", "bootd/yealink", "bootd/render", "bootd/lint", "bootd/change", "bootd/prefix",
 	"bootd/importer",
 }
 
@@ -52,8 +52,9 @@ var rules = map[string]rule{
 	"bootd/reason":        {nil, "the closed enum is the bottom of everything"},
 	"bootd/option":        {[]string{"bootd/ident"}, "the registry of DHCPv6 options: octets and names, nothing of a site"},
 	"bootd/trace":         {[]string{"bootd/ident", "bootd/reason"}, "shows exchanges to people, and knows nothing of who decided them"},
-	"bootd/inventory":     {[]string{"bootd/ident", "bootd/option"}, "the grammar knows names, not the machine"},
-	"bootd/site":          {[]string{"bootd/ident", "bootd/inventory", "bootd/option"}, "a snapshot is inventory plus facts"},
+	"bootd/yealink":       {[]string{"bootd/ident"}, "facts about phones, nothing of a site"},
+	"bootd/inventory":     {[]string{"bootd/ident", "bootd/option", "bootd/yealink"}, "the grammar knows names, not the machine"},
+	"bootd/site":          {[]string{"bootd/ident", "bootd/inventory", "bootd/option", "bootd/yealink"}, "a snapshot is inventory plus facts"},
 	"bootd/site/sitetest": {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "builds snapshots for tests"},
 	"bootd/store":         {nil, "the contract knows keys and octets"},
 	"bootd/store/memory":  {[]string{"bootd/store"}, "an engine knows the contract only"},
@@ -75,7 +76,7 @@ var rules = map[string]rule{
 	"bootd/decide/address": {
 		[]string{
 			"bootd/decide/who", "bootd/ident", "bootd/lease", "bootd/option", "bootd/reason", "bootd/site", "bootd/store",
-			"bootd/timeline",
+			"bootd/timeline", "bootd/yealink",
 		}, "what a DHCPv6 client gets",
 	},
 	"bootd/decide/advert": {
@@ -90,9 +91,16 @@ var rules = map[string]rule{
 		}, "what a machine boots",
 	},
 	"bootd/decide/uplink": {[]string{"bootd/ident", "bootd/reason"}, "what we ask a delegating router, and what its answers mean"},
-	"bootd/render":        {[]string{"bootd/ident", "bootd/inventory", "bootd/site"}, "templates and data to octets"},
-	"bootd/change":        {[]string{"bootd/render", "bootd/site"}, "compares two snapshots and what they render to"},
-	"bootd/lint":          {nil, "reads octets as clients do, and knows neither hosts nor templates"},
+	"bootd/decide/phone": {
+		[]string{
+			"bootd/decide/who", "bootd/ident", "bootd/reason", "bootd/render", "bootd/site", "bootd/store", "bootd/timeline",
+			"bootd/yealink",
+		}, "which of its files a phone is given",
+	},
+	"bootd/authority": {nil, "certificates know nothing of who is served"},
+	"bootd/render":    {[]string{"bootd/ident", "bootd/inventory", "bootd/site", "bootd/yealink"}, "templates and data to octets"},
+	"bootd/change":    {[]string{"bootd/render", "bootd/site"}, "compares two snapshots and what they render to"},
+	"bootd/lint":      {nil, "reads octets as clients do, and knows neither hosts nor templates"},
 	"bootd/importer": {
 		[]string{"bootd/ident", "bootd/inventory"}, "text in, text out; the grammar proves what it writes",
 	},
@@ -109,7 +117,7 @@ var rules = map[string]rule{
 	"bootd/dhcp6": {adapter("bootd/decide/address", "bootd/decide/who", "bootd/ingress", "bootd/option", "bootd/trace"), "adapters parse, ask, commit, write"},
 	"bootd/ra":    {adapter("bootd/decide/advert", "bootd/netif"), "layer-2 unicast (RFC 6085) needs frames, and netif is all that touches the kernel"},
 	"bootd/dns":   {adapter("bootd/decide/name", "bootd/ingress"), "adapters parse, ask, commit, write"},
-	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/who", "bootd/files", "bootd/ingress", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},
+	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/phone", "bootd/decide/who", "bootd/files", "bootd/ingress", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},
 	"bootd/tftp":  {adapter("bootd/files", "bootd/ingress"), "adapters parse, ask, commit, write"},
 	"bootd/routes": {
 		[]string{"bootd/lease", "bootd/netif", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
@@ -134,5 +142,5 @@ func adapter(more ...string) []string {
 // testOnly may be imported by any package's tests.
 var testOnly = []string{
 	"bootd/netif", "bootd/site/sitetest", "bootd/store/memory", "bootd/store/storetest", "bootd/store/journal", "bootd/netif/netiftest",
-	"bootd/inventory", "bootd/timeline", "bootd/lease", "bootd/reason", "templates", "lab",
+	"bootd/inventory", "bootd/timeline", "bootd/lease", "bootd/reason", "bootd/yealink", "templates", "lab",
 }

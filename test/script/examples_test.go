@@ -35,6 +35,7 @@ func TestExamples(t *testing.T) {
 			for path, content := range map[string]string{
 				"inventory.yaml": string(text), "secrets/root": "$6$saltsalt$" + strings.Repeat("a", 86) + "\n",
 				"files/ipxe.efi": "", "files/ipxe-arm64.efi": "", "files/debian13/linux": "", "files/debian13/initrd.gz": "",
+				"secrets/lobby": "a password\n", "secrets/desk12": "a password\n", "secrets/board": "a password\n",
 			} {
 				path = filepath.Join(dir, path)
 				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -16,10 +16,12 @@ import (
 type Bootfile struct {
 	// URL is option 59; empty: none.
 	URL string
-	// Reason: BootScript (iPXE), BootLoader (firmware), or why there is no URL: NoBootClass, NoLoader, NoServerAddress.
+	// Reason: BootScript (iPXE), BootLoader (firmware), PhoneURL (a phone), or why there is no URL: NoBootClass, NoLoader, NoServerAddress.
 	Reason reason.Reason
 	// HTTPClient: UEFI HTTP boot asks, and takes no offer without an echo of its class.
 	HTTPClient bool
+	// Phone: the client is a phone, and URL is where its files are; it is told whatever it asks for.
+	Phone bool
 }
 
 // Processor architecture types (RFC 5970 section 3.3 and IANA's list) that a rack shows.
@@ -46,7 +48,10 @@ const optBootfileURL = 59
 func ChooseBootfile(snap *site.Snapshot, net *site.Network, host *site.Host, req Request) Bootfile {
 	arch, known := archOf(req)
 	own := ""
-	if host != nil {
+	switch {
+	case host != nil && host.Phone != nil:
+		return phoneURL(snap, net, host)
+	case host != nil:
 		own = host.Loader
 	}
 	httpClient := strings.HasPrefix(req.Vendor, "HTTPClient") || known && arch >= archHTTPX86 && arch <= archHTTPARM64

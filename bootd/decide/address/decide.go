@@ -54,6 +54,9 @@ func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decis
 		x.holder, x.mac = m.NIC.Holder(), m.NIC.MAC
 	}
 	x.boot = ChooseBootfile(snap, net, m.Host, req)
+	if x.stray() {
+		x.boot = phoneURL(snap, net, nil)
+	}
 	x.run()
 	return x.d
 }

@@ -45,7 +45,9 @@ func (x *exchange) reply(t Msg) *Reply {
 	if asks(optDomainList) {
 		r.Search = x.net.Search
 	}
-	if asks(optBootfileURL) {
+	if x.boot.Reason == reason.PhoneURL {
+		x.provisioning(r)
+	} else if asks(optBootfileURL) {
 		r.BootURL = x.boot.URL
 		r.HTTPClient = x.boot.HTTPClient && x.boot.URL != ""
 	}
@@ -162,6 +164,10 @@ func (x *exchange) inform() {
 
 // offered notes which boot file a client was given, or that it asked in vain.
 func (x *exchange) offered() {
+	if x.boot.Phone {
+		x.phoneOffered()
+		return
+	}
 	if !slices.Contains(x.req.ORO, optBootfileURL) {
 		return
 	}

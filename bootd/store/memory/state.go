@@ -10,7 +10,7 @@ import (
 )
 
 // tables is the size of an array indexed by store.Table.
-const tables = int(store.TableHeld) + 1
+const tables = int(store.TablePhone) + 1
 
 // table is one table of a State.
 type table struct {
