@@ -5,6 +5,7 @@ import (
 	"errors"
 	"syscall"
 
+	"bootd.internal/bootd/addresses"
 	"bootd.internal/bootd/decide/who"
 	"bootd.internal/bootd/dhcp6"
 	"bootd.internal/bootd/dns"
@@ -54,8 +55,11 @@ func (d *Daemon) openAdapters() error {
 	return errors.Join(append(errs, d.openRoutes())...)
 }
 
-// openRoutes keeps the routes to delegated prefixes.
+// openRoutes keeps the routes to delegated prefixes, and our addresses in those that upstreams delegate to us.
 func (d *Daemon) openRoutes() error {
+	d.tasks = append(d.tasks, addresses.New(addresses.Config{
+		Snapshot: d.world.Snapshot, Changed: d.world.Changed, Kernel: netif.Addresses{}, Observer: d.watch, Now: d.now,
+	}))
 	kernel, err := netif.OpenRoutes()
 	if err != nil {
 		return capability("writing routes", err)

@@ -121,7 +121,7 @@ func (p plainFiles) Open(name string) (fs.File, error) {
 
 // assume makes a link for each network.
 func assume(inv *inventory.Inventory) site.Facts {
-	var f site.Facts
+	f := site.Facts{Delegated: assumeDelegated(inv)}
 	seen := map[string]int{}
 	for _, n := range inv.Networks {
 		if !n.Interface.Set() {
@@ -143,6 +143,51 @@ func assume(inv *inventory.Inventory) site.Facts {
 		}
 	}
 	return f
+}
+
+// assumeDelegated has each upstream give what it is asked for, or a /48: certain prefixes that are asked for, else such as are for
+// examples (RFC 9637).
+func assumeDelegated(inv *inventory.Inventory) map[string][]site.Prefix {
+	all := make(map[string][]site.Prefix, len(inv.Upstreams))
+	for i, u := range inv.Upstreams {
+		hints := u.Request
+		if len(hints) == 0 {
+			hints = make([]inventory.Value[inventory.PrefixHint], 1)
+		}
+		for k, h := range hints {
+			p := h.V.Prefix
+			if !p.IsValid() {
+				n := byte(1 + 8*i + k)
+				p = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x3f, 0xff, n >> 4, n << 4}), cmp.Or(h.V.Length, 48)).Masked()
+			}
+			all[u.Name] = append(all[u.Name], site.Prefix{Prefix: p})
+		}
+	}
+	return all
+}
+
+// Notes are what nobody can know before bootd runs: they are no faults.
+func (p *Plan) Notes() []string {
+	var out []string
+	note := func(f inventory.From, what string) {
+		at := inventory.Fault{File: p.Inventory.File, Pos: f.Pos, Path: what}
+		now, _ := site.Derive(f, p.Snapshot.Delegated[f.Upstream.V], p.Snapshot.Made)
+		if at.Msg = fmt.Sprintf("%s is known when %s has given a prefix; here it is tried as %s", f, f.Upstream.V, now.Prefix); !now.IsValid() {
+			at.Msg = fmt.Sprintf("%s is known when %s has given a prefix", f, f.Upstream.V)
+		}
+		out = append(out, at.Error())
+	}
+	for _, n := range p.Inventory.Networks {
+		for _, f := range n.From {
+			note(f, "networks."+n.Name+".prefix")
+		}
+		for _, d := range n.Delegate {
+			if d.From.Set() {
+				note(d.From, "networks."+n.Name+".delegate")
+			}
+		}
+	}
+	return out
 }
 
 // Check finds everything that would keep a host from booting: faults of the inventory, secrets that cannot be read, templates

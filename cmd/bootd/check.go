@@ -23,6 +23,8 @@ type checkReport struct {
 	Profiles  int            `json:"profiles"`
 	Hosts     int            `json:"hosts"`
 	Faults    []daemon.Fault `json:"faults"`
+	// Notes are what is not known yet; they are no faults.
+	Notes []string `json:"notes,omitempty"`
 }
 
 func checkCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error {
@@ -43,6 +45,7 @@ func checkCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error
 		}
 		if plan != nil {
 			report.count(plan.Snapshot)
+			report.Notes = plan.Notes()
 		}
 		if *asJSON {
 			if err := writeJSON(a.stdout, report); err != nil {
@@ -65,6 +68,9 @@ func (r *checkReport) count(s *site.Snapshot) {
 func (r *checkReport) write(stdout, stderr io.Writer) {
 	for _, f := range r.Faults {
 		fmt.Fprintln(stderr, f)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintln(stdout, "note:", n)
 	}
 	if r.OK {
 		fmt.Fprintf(stdout, "%s: ok: %s, %s, %s\n", r.Inventory, count(r.Networks, "network"), count(r.Profiles, "profile"), count(r.Hosts, "host"))

@@ -123,6 +123,10 @@ var rules = map[string]rule{
 		[]string{"bootd/lease", "bootd/netif", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
 		"a module: leases in, the kernel's routes out, no hook into a decision",
 	},
+	"bootd/addresses": {
+		[]string{"bootd/netif", "bootd/reason", "bootd/site", "bootd/timeline"},
+		"a module: prefixes in, our addresses on links out, no hook into a decision",
+	},
 	"templates":  {nil, "octets only"},
 	"ipxe-build": {nil, "octets only"},
 }
