@@ -124,7 +124,7 @@ func fromStranger(e timeline.Event) bool {
 		return false
 	}
 	switch e.Kind {
-	case timeline.LinkUp, timeline.LinkDown, timeline.Ready, timeline.Stopping:
+	case timeline.LinkUp, timeline.LinkDown, timeline.Ready, timeline.Stopping, timeline.UpstreamLease, timeline.UpstreamLost:
 		return false
 	case timeline.ForeignRouter, timeline.ForeignServer, timeline.ForeignRelay:
 		return false // their adapters bound them, and nobody should miss one in a flood

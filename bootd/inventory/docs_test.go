@@ -358,7 +358,7 @@ func TestDocumentedFaults(t *testing.T) {
 // TestDocumentedDefaults compares the defaults of the tables with what is built in.
 func TestDocumentedDefaults(t *testing.T) {
 	tables, _ := documented(t)
-	for heading, builtin := range map[string]any{"Settings": Builtin(), "serve": BuiltinServe(), "dns": BuiltinDNS(), "ra": BuiltinRA(), "yealink": BuiltinYealink()} {
+	for heading, builtin := range map[string]any{"Settings": Builtin(), "serve": BuiltinServe(), "dns": BuiltinDNS(), "ra": BuiltinRA(), "upstreams": BuiltinUplink(), "yealink": BuiltinYealink()} {
 		v := reflect.ValueOf(builtin)
 		for _, r := range tables[heading] {
 			i := slices.IndexFunc(slices.Collect(v.Type().Fields()), func(f reflect.StructField) bool { return fold(f.Name) == fold(r.key) })

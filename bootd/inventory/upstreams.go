@@ -3,8 +3,11 @@ package inventory
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"bootd.internal/bootd/ident"
 )
 
 // Uplink is one entry of `upstreams:`: a link on which a delegating router is asked for prefixes, as a client (RFC 8415
@@ -16,6 +19,21 @@ type Uplink struct {
 	Interface Value[string]
 	// Request has one entry for each prefix that is asked for; none: one, whatever the server gives.
 	Request []Value[PrefixHint]
+	// Address: an address of the link is asked for beside (RFC 8415 section 6.4).
+	Address Value[bool]
+	// RapidCommit offers servers to give at once (section 18.2.1).
+	RapidCommit Value[bool]
+	// DUID is told instead of the one that bootd made for itself.
+	DUID Value[ident.DUID]
+	// Release gives everything back when bootd is stopped for good.
+	Release Value[bool]
+	// Hooks are programs that are run when something changes; relative ones are beside the inventory.
+	Hooks Value[[]string]
+}
+
+// BuiltinUplink is what an upstream is when it says nothing.
+func BuiltinUplink() Uplink {
+	return Uplink{Address: builtin(false), RapidCommit: builtin(true), Release: builtin(false)}
 }
 
 // PrefixHint is what a client would like to have (RFC 8415 section 18.2.1); a server may give another.
@@ -41,6 +59,21 @@ var uplinkFields = []field[Uplink]{
 		}
 		u.Request, _ = someOf(placed((*parser).prefixHint))(p, v)
 	}},
+	{name: "address", set: put(func(u *Uplink) *Value[bool] { return &u.Address }, (*parser).boolean)},
+	{name: "rapid_commit", set: put(func(u *Uplink) *Value[bool] { return &u.RapidCommit }, (*parser).boolean)},
+	{name: "duid", set: put(func(u *Uplink) *Value[ident.DUID] { return &u.DUID }, (*parser).duid)},
+	{name: "release", set: put(func(u *Uplink) *Value[bool] { return &u.Release }, (*parser).boolean)},
+	{name: "hooks", set: put(func(u *Uplink) *Value[[]string] { return &u.Hooks }, someOf((*parser).hook))},
+}
+
+// hook reads the path of a program, which is run without arguments and without a shell.
+func (p *parser) hook(v value) (string, bool) {
+	s, ok := p.text(v)
+	if ok && strings.ContainsAny(s, " \t") {
+		p.bad(v, "%q holds a space: a hook is the path of a program, which gets no arguments", shorten(s))
+		return "", false
+	}
+	return s, ok
 }
 
 // prefixHint reads a length, or a prefix that is wanted back.

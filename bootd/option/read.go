@@ -292,8 +292,8 @@ func counted(b []byte) (string, bool) {
 	return strings.Join(out, ", "), true
 }
 
-// each walks what has a code and a length of 16 bits each; false: it does not add up.
-func each(b []byte, take func(code uint16, data []byte)) bool {
+// Each walks an option area; false: a length runs past the end, or one to three octets trail. What stood before was taken.
+func Each(b []byte, take func(code uint16, data []byte)) bool {
 	for len(b) > 0 {
 		if len(b) < 4 || int(binary.BigEndian.Uint16(b[2:])) > len(b)-4 {
 			return false
@@ -308,7 +308,7 @@ func each(b []byte, take func(code uint16, data []byte)) bool {
 func ntp(b []byte) (string, bool) {
 	var out []string
 	good := true
-	ok := each(b, func(code uint16, data []byte) {
+	ok := Each(b, func(code uint16, data []byte) {
 		text := ""
 		switch {
 		case (code == ntpAddr || code == ntpMulticast) && len(data) == 16:
@@ -330,7 +330,7 @@ func vendor(b []byte) (string, bool) {
 		return "", false
 	}
 	out := []string{fmt.Sprintf("enterprise %d", binary.BigEndian.Uint32(b))}
-	ok := each(b[4:], func(code uint16, data []byte) { out = append(out, fmt.Sprintf("%d: %s", code, octets(data))) })
+	ok := Each(b[4:], func(code uint16, data []byte) { out = append(out, fmt.Sprintf("%d: %s", code, octets(data))) })
 	return strings.Join(out, ", "), ok
 }
 
@@ -352,7 +352,7 @@ func resolver(b []byte) (string, bool) {
 	n = int(binary.BigEndian.Uint16(b))
 	at, ok := addrs(b[2 : 2+n])
 	text += ", " + at
-	params := each(b[2+n:], func(key uint16, data []byte) {
+	params := Each(b[2+n:], func(key uint16, data []byte) {
 		switch {
 		case key == svcALPN:
 			var ids []string

@@ -46,6 +46,8 @@ const (
 	PhoneFetched  Kind = "phone-fetched"   // a phone fetched or uploaded one of its files, see Detail
 	LinkUp        Kind = "link-up"         // a served link came
 	LinkDown      Kind = "link-down"       // a served link went
+	UpstreamLease Kind = "upstream-lease"  // an upstream gave or renewed a prefix, see Addr
+	UpstreamLost  Kind = "upstream-lost"   // a prefix of an upstream ended, see Addr
 	Ready         Kind = "ready"           // the daemon serves
 	Stopping      Kind = "stopping"        // the daemon ends
 	Reloaded      Kind = "reloaded"        // another inventory is served, or other templates

@@ -127,6 +127,10 @@ var rules = map[string]rule{
 		[]string{"bootd/netif", "bootd/reason", "bootd/site", "bootd/timeline"},
 		"a module: prefixes in, our addresses on links out, no hook into a decision",
 	},
+	"bootd/upstream": {
+		[]string{"bootd/decide/uplink", "bootd/ident", "bootd/inventory", "bootd/netif", "bootd/option", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
+		"a module: carries what decide/uplink says, keeps and publishes what it is given",
+	},
 	"templates":  {nil, "octets only"},
 	"ipxe-build": {nil, "octets only"},
 }

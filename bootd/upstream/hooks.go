@@ -1,0 +1,213 @@
+package upstream
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"bootd.internal/bootd/decide/uplink"
+	"bootd.internal/bootd/ident"
+)
+
+const (
+	// hookLimit is how long one hook may run; it restarts a service at most.
+	hookLimit = time.Minute
+	// hookQueue bounds the calls that wait: a hook that takes its whole minute each time.
+	hookQueue = 64
+	// hookOutput is how much of what a failed hook printed is told.
+	hookOutput = 160
+)
+
+// call is one run of all hooks: the environment beside PATH.
+type call struct {
+	reason string
+	env    []string
+}
+
+// hooks runs programs one after another, never two at once.
+type hooks struct {
+	paths []string
+	limit time.Duration
+	queue chan call
+	// report tells of a hook that failed.
+	report func(error)
+}
+
+func newHooks(paths []string, limit time.Duration, report func(error)) *hooks {
+	return &hooks{paths: paths, limit: limit, queue: make(chan call, hookQueue), report: report}
+}
+
+var errHooksBehind = errors.New("the hooks are too far behind: a call was dropped")
+
+// add queues calls without waiting.
+func (h *hooks) add(calls ...call) {
+	if len(h.paths) == 0 {
+		return
+	}
+	for _, c := range calls {
+		select {
+		case h.queue <- c:
+		default:
+			h.report(fmt.Errorf("%w: %s", errHooksBehind, c.reason))
+		}
+	}
+}
+
+// run works the queue off until it is closed; when ctx ends what still runs is killed.
+func (h *hooks) run(ctx context.Context) {
+	for c := range h.queue {
+		for _, p := range h.paths {
+			if ctx.Err() != nil {
+				return
+			}
+			if err := runHook(ctx, p, c, h.limit); err != nil {
+				h.report(err)
+			}
+		}
+	}
+}
+
+// runHook runs one program, without arguments and without a shell: what a server sent stands in its environment only. It has a
+// process group of its own, which is killed whole.
+func runHook(ctx context.Context, path string, c call, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	out := &tail{}
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "reason=" + c.reason}, c.env...)
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = out, out // one of both: os/exec copies them with one goroutine
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second // a child that it left behind holds its output open
+	err := cmd.Run()
+	switch {
+	case err == nil || errors.Is(err, exec.ErrWaitDelay):
+		return nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("running hook %s (%s): it hung, and was killed after %s", path, c.reason, limit)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("running hook %s (%s): %w: chmod +x it, for the user that bootd runs as", path, c.reason, err)
+	}
+	text := strings.TrimSpace(strings.ToValidUTF8(out.buf.String(), "?"))
+	if text != "" {
+		text = ": " + strconv.Quote(text)
+	}
+	return fmt.Errorf("running hook %s (%s): %w%s", path, c.reason, err, text)
+}
+
+// tail keeps the beginning of what is written.
+type tail struct{ buf bytes.Buffer }
+
+// Write implements io.Writer.
+func (t *tail) Write(p []byte) (int, error) {
+	if room := hookOutput - t.buf.Len(); room > 0 {
+		t.buf.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+// calls are the runs of hooks for a change, as dhclient-script(8) has them: one for each prefix or address, what ended first.
+func calls(cause uplink.Cause, link string, client ident.DUID, before, after uplink.Held) []call {
+	var out []call
+	lasting := func(b uplink.Binding, in uplink.Held) bool {
+		for _, x := range in.Bindings {
+			if x.IAID == b.IAID && x.Address == b.Address && x.Prefix == b.Prefix {
+				return true
+			}
+		}
+		return false
+	}
+	env := func(b *uplink.Binding, old *uplink.Binding) []string {
+		e := []string{"interface=" + link, "dad_wait_time=0", "requested_dhcp6_name_servers=1", "requested_dhcp6_domain_search=1"}
+		if old != nil {
+			e = append(e, variables("old_", client, before, *old)...)
+		}
+		if b != nil {
+			e = append(e, variables("new_", client, after, *b)...)
+		}
+		return e
+	}
+	ended := "EXPIRE6"
+	if cause == uplink.Released {
+		ended = "RELEASE6"
+	}
+	for _, b := range before.Bindings {
+		if !lasting(b, after) {
+			out = append(out, call{ended, env(nil, &b)})
+		}
+	}
+	word := map[uplink.Cause]string{uplink.Bound: "BOUND6", uplink.Renewed: "RENEW6", uplink.Rebound: "REBIND6"}[cause]
+	if word == "" {
+		return out
+	}
+	for _, b := range after.Bindings {
+		var old *uplink.Binding
+		for _, x := range before.Bindings { // the same one, else the one in whose place it comes
+			if x.IAID == b.IAID && x.Address == b.Address && (x.Prefix == b.Prefix || old == nil && !lasting(x, after)) {
+				old = &x
+			}
+		}
+		out = append(out, call{word, env(&b, old)})
+	}
+	return out
+}
+
+// variables describes one prefix or address.
+func variables(prefix string, client ident.DUID, h uplink.Held, b uplink.Binding) []string {
+	life := func(until time.Time) string {
+		if until.IsZero() {
+			return "4294967295"
+		}
+		return strconv.FormatInt(int64(max(until.Sub(h.Got), 0)/time.Second), 10)
+	}
+	timer := func(at time.Time) string {
+		if at.IsZero() {
+			return "4294967295"
+		}
+		return life(at)
+	}
+	got := strconv.FormatInt(h.Got.Unix(), 10)
+	id := uint32(b.IAID)
+	e := []string{
+		"iaid=" + colons([]byte{byte(id >> 24), byte(id >> 16), byte(id >> 8), byte(id)}), "starts=" + got, "life_starts=" + got,
+		"renew=" + timer(h.RenewAt), "rebind=" + timer(h.RebindAt),
+		"preferred_life=" + life(b.PreferredUntil), "max_life=" + life(b.ValidUntil),
+		"dhcp6_client_id=" + colons([]byte(client)), "dhcp6_server_id=" + colons([]byte(h.Server)),
+	}
+	if b.Address {
+		e = append(e, "ip6_address="+b.Prefix.Addr().String(), "ip6_prefixlen=128")
+	} else {
+		e = append(e, "ip6_prefix="+b.Prefix.String())
+	}
+	if len(h.Nameservers) > 0 {
+		var all []string
+		for _, a := range h.Nameservers {
+			all = append(all, a.String())
+		}
+		e = append(e, "dhcp6_name_servers="+strings.Join(all, " "))
+	}
+	if len(h.Search) > 0 {
+		e = append(e, "dhcp6_domain_search="+strings.Join(h.Search, ". ")+".")
+	}
+	for i := range e {
+		e[i] = prefix + e[i]
+	}
+	return e
+}
+
+// colons writes octets as dhclient does: hexadecimal without leading zeros.
+func colons(b []byte) string {
+	parts := make([]string, len(b))
+	for i, x := range b {
+		parts[i] = strconv.FormatUint(uint64(x), 16)
+	}
+	return strings.Join(parts, ":")
+}
