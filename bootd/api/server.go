@@ -22,6 +22,7 @@ import (
 	"bootd.internal/bootd/timeline"
 	"bootd.internal/bootd/timeline/history"
 	"bootd.internal/bootd/trace"
+	"bootd.internal/bootd/upstream"
 )
 
 // Observer learns of what was ordered.
@@ -35,6 +36,14 @@ type Daemon interface {
 	Stop(finalRA bool)
 	// Reload serves the inventory on disk, whole or not at all.
 	Reload(ctx context.Context) error
+}
+
+// Upstreams are the clients that get prefixes.
+type Upstreams interface {
+	Status() []upstream.Status
+	// Renew asks one of them, or all, at once; Release gives back what it gave.
+	Renew(ctx context.Context, name string) error
+	Release(ctx context.Context, name string) error
 }
 
 // Health is the part of a Status that the daemon gives.
@@ -57,6 +66,8 @@ type Config struct {
 	Heard    *heard.Book
 	Observer Observer
 	Daemon   Daemon
+	// Upstreams are whom this machine gets prefixes from.
+	Upstreams Upstreams
 	// Traces is where exchanges can be looked at.
 	Traces *trace.Hub
 	// Render shows what a host would be served, secrets masked.
@@ -102,6 +113,7 @@ func New(cfg Config) http.Handler {
 		"POST /v1/leases/release": s.release,
 		"POST /v1/install":        s.install,
 		"POST /v1/cancel":         s.cancel,
+		"POST /v1/upstream":       s.upstream,
 		"POST /v1/reload":         s.reload,
 		"POST /v1/stop":           s.stop,
 	} {

@@ -24,6 +24,9 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) error {
 	if health.Store != nil {
 		out.Store = health.Store.Error()
 	}
+	if s.Upstreams != nil {
+		out.Upstreams = s.Upstreams.Status()
+	}
 	use := address.CountPools(snap, s.Store.Scan(store.TableLease, ""), now)
 	for _, n := range snap.Networks {
 		out.Networks = append(out.Networks, networkStatus(n, use))

@@ -13,6 +13,7 @@ import (
 	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
+	"bootd.internal/bootd/upstream"
 )
 
 // Status is the answer to GET /v1/status.
@@ -27,7 +28,9 @@ type Status struct {
 	Networks []NetworkStatus `json:"networks"`
 	Tasks    []TaskStatus    `json:"tasks"`
 	Problems []Problem       `json:"problems"`
-	Hosts    []HostStatus    `json:"hosts"`
+	// Upstreams are whom this machine gets prefixes from.
+	Upstreams []upstream.Status `json:"upstreams,omitempty"`
+	Hosts     []HostStatus      `json:"hosts"`
 	// Unlisted counts the machines that nobody listed and that were heard in the last hour, Discovered are the newest ones.
 	Unlisted   int             `json:"unlisted,omitempty"`
 	Discovered []heard.Machine `json:"discovered,omitempty"`

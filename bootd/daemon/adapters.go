@@ -23,6 +23,10 @@ import (
 // several.
 func (d *Daemon) openAdapters() error {
 	snap := d.world.Snapshot()
+	if len(snap.Networks) == 0 { // nobody is served: no port, and none of the capabilities that the ports take
+		return d.openRoutes()
+	}
+	d.serves = true
 	neighbours, err := netif.NewNeighbours(d.log, d.now)
 	if err != nil {
 		return capability("asking for neighbours", err)

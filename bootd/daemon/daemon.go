@@ -29,6 +29,7 @@ import (
 	"bootd.internal/bootd/timeline"
 	"bootd.internal/bootd/timeline/history"
 	"bootd.internal/bootd/trace"
+	"bootd.internal/bootd/upstream"
 )
 
 // Config is what Serve needs.
@@ -68,8 +69,12 @@ type Daemon struct {
 	files  *fileWatch
 	phones *phones
 	links  []*PerLink
-	tasks  []Task
+	// upstreams are whom this machine gets prefixes from.
+	upstreams *upstream.Module
+	tasks     []Task
 
+	// serves: there were networks at the start, and the servers run.
+	serves  bool
 	ready   atomic.Bool
 	finalRA atomic.Bool
 	// reloaded: the inventory of the start is no longer served.
@@ -138,6 +143,9 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.openTemplates(inv)
 	d.tasks = append(d.tasks, kernel, d.world, d.history, d.heard, &tidy{daemon: d, ready: make(chan struct{})}, &storeWatch{daemon: d, ready: make(chan struct{})})
 	if err := d.openAdapters(); err != nil {
+		return err
+	}
+	if err := d.openUpstreams(ctx, d.world.SetDelegated); err != nil {
 		return err
 	}
 	d.openMetrics(ctx)
@@ -209,7 +217,7 @@ func (d *Daemon) openAPI(ctx context.Context) error {
 		return err
 	}
 	t := newHTTPTask("api", l, api.New(api.Config{
-		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Heard: d.heard, Doctor: d.Doctor, Observer: d.watch, Daemon: d, Traces: &d.traces,
+		Snapshot: d.world.Snapshot, Store: d.store, History: d.history, Heard: d.heard, Doctor: d.Doctor, Observer: d.watch, Daemon: d, Traces: &d.traces, Upstreams: d.upstreams,
 		Render: func(host, what string) ([]byte, []string, error) {
 			snap := d.world.Snapshot()
 			return explain.Render(snap, d.templates(snap).Mask(), host, what)

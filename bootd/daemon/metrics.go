@@ -11,6 +11,7 @@ import (
 	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/decide/advert"
 	"bootd.internal/bootd/reason"
+	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/timeline"
 )
 
@@ -25,6 +26,7 @@ type Metrics struct {
 	conflicts *prometheus.CounterVec
 	gauges    map[gauge]prometheus.Gauge
 	pooled    *prometheus.GaugeVec
+	upstreams *prometheus.GaugeVec
 	// networks are those that pooled shows; one task sets them.
 	networks map[string]bool
 
@@ -77,6 +79,9 @@ func NewMetrics(version string) *Metrics {
 		pooled: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "bootd_pool_addresses", Help: "Addresses of the pools by state: total, bound, resting, declined.",
 		}, []string{"network", "state"}),
+		upstreams: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "bootd_upstream_prefixes", Help: "Prefixes that an upstream of the inventory has delegated to this machine.",
+		}, []string{"upstream"}),
 		gauges: map[gauge]prometheus.Gauge{}, messages: map[[2]string]bool{},
 	}
 	for _, k := range advert.Kinds() {
@@ -87,7 +92,7 @@ func NewMetrics(version string) *Metrics {
 	})
 	info.Set(1)
 	r := prometheus.NewRegistry()
-	r.MustRegister(m.answers, m.faults, m.seconds, m.conflicts, m.pooled, info, collectors.NewGoCollector(),
+	r.MustRegister(m.answers, m.faults, m.seconds, m.conflicts, m.pooled, m.upstreams, info, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for g, help := range gaugeHelp {
 		m.gauges[g] = prometheus.NewGauge(prometheus.GaugeOpts{Name: string(g), Help: help})
@@ -115,6 +120,11 @@ func (m *Metrics) pools(use []address.PoolUse) {
 		}
 	}
 	m.networks = here
+}
+
+// upstream shows how many prefixes an upstream gave; its name is one of the inventory.
+func (m *Metrics) upstream(name string, p []site.Prefix) {
+	m.upstreams.WithLabelValues(name).Set(float64(len(p)))
 }
 
 func (m *Metrics) set(g gauge, v float64) { m.gauges[g].Set(v) }

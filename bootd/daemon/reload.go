@@ -49,7 +49,8 @@ func (d *Daemon) reload() error {
 	d.tmpl.Store(&inForce{inv: plan.Inventory, set: plan.Templates, before: d.templates(before)})
 	d.world.Replace(plan.Inventory)
 	d.reloaded.Store(true)
-	if after := d.world.Snapshot(); after.HTTPPort != before.HTTPPort || after.Metrics != before.Metrics || after.Files != before.Files || atStart(after.Phones) != atStart(before.Phones) {
+	if after := d.world.Snapshot(); after.HTTPPort != before.HTTPPort || after.Metrics != before.Metrics || after.Files != before.Files || atStart(after.Phones) != atStart(before.Phones) ||
+		len(after.Networks) > 0 && !d.serves {
 		d.warn("reloaded in part", errAtStart)
 	}
 	hosts := fmt.Sprintf("%d hosts", len(plan.Snapshot.Hosts))
@@ -77,7 +78,7 @@ func (d *Daemon) templates(snap *site.Snapshot) *render.Set {
 	return t.before
 }
 
-var errAtStart = errors.New("files, http_port and metrics of the section serve, and certificates and HTTPS of the section yealink, take effect at the next start")
+var errAtStart = errors.New("files, http_port and metrics of the section serve, and certificates and HTTPS of the section yealink, and a first network, take effect at the next start")
 
 // atStart is what of the phones takes effect at the next start only.
 func atStart(p *site.Phones) (s struct {

@@ -57,15 +57,15 @@ func LoadIdentity(ctx context.Context, s store.Store, random io.Reader) (Identit
 		uuid   ident.UUID
 		secret [32]byte
 	}
-	if _, err := io.ReadFull(random, fresh.uuid[:]); err != nil {
+	var err error
+	if fresh.uuid, err = newUUID(random); err != nil {
 		return Identity{}, fmt.Errorf("making the server's DUID: %w", err)
 	}
 	if _, err := io.ReadFull(random, fresh.secret[:]); err != nil {
 		return Identity{}, fmt.Errorf("making the hash secret: %w", err)
 	}
-	fresh.uuid[6], fresh.uuid[8] = fresh.uuid[6]&0x0f|0x40, fresh.uuid[8]&0x3f|0x80 // RFC 9562 version 4
 	var id Identity
-	err := s.Update(ctx, func(v store.View) []store.Op {
+	err = s.Update(ctx, func(v store.View) []store.Op {
 		duid, hasDUID := v.Get(store.Key{Table: store.TableMeta, ID: metaDUID})
 		secret, hasSecret := v.Get(store.Key{Table: store.TableMeta, ID: metaSecret})
 		id = Identity{DUID: ident.DUID(duid)}
@@ -85,6 +85,13 @@ func LoadIdentity(ctx context.Context, s store.Store, random io.Reader) (Identit
 		return Identity{}, fmt.Errorf("storing the server's identity: %w", err)
 	}
 	return id, nil
+}
+
+// newUUID makes one by chance (RFC 9562 version 4).
+func newUUID(random io.Reader) (u ident.UUID, err error) {
+	_, err = io.ReadFull(random, u[:])
+	u[6], u[8] = u[6]&0x0f|0x40, u[8]&0x3f|0x80
+	return u, err
 }
 
 // readBounded reads a regular file of at most so many octets.

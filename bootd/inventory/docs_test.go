@@ -290,9 +290,10 @@ func TestDocumentedExamples(t *testing.T) {
 // TestModules: the tables of docs/modules are those of docs/inventory.md.
 func TestModules(t *testing.T) {
 	for file, keys := range map[string][]string{
-		"dns.md":     slices.Concat(keysOf(dnsFields).now, keysOf(recordFields).now, keysOf(dns64Fields).now, keysOf(hostDNSFields).now),
-		"yealink.md": slices.Concat(keysOf(yealinkFields).now, phoneKeys(), keysOf(accountFields).now, keysOf(phoneKeyFields).now),
-		"ra.md":      slices.Concat(keysOf(raFields).now, keysOf(raPrefixFields).now, keysOf(raRouteFields).now, keysOf(raPref64Fields).now),
+		"dns.md":      slices.Concat(keysOf(dnsFields).now, keysOf(recordFields).now, keysOf(dns64Fields).now, keysOf(hostDNSFields).now),
+		"yealink.md":  slices.Concat(keysOf(yealinkFields).now, phoneKeys(), keysOf(accountFields).now, keysOf(phoneKeyFields).now),
+		"ra.md":       slices.Concat(keysOf(raFields).now, keysOf(raPrefixFields).now, keysOf(raRouteFields).now, keysOf(raPref64Fields).now),
+		"upstream.md": keysOf(uplinkFields).now,
 	} {
 		module, err := os.ReadFile("../../docs/modules/" + file)
 		if err != nil {

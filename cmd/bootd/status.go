@@ -216,6 +216,7 @@ func drawStatus(s api.Status, colour bool) []byte {
 			b.WriteByte('\n')
 		}
 	}
+	drawUpstreams(&b, s)
 	for _, t := range s.Tasks {
 		if t.Error != "" {
 			fmt.Fprintf(&b, "! %s on %s: %s\n", t.Task, t.Link, t.Error)

@@ -128,7 +128,7 @@ var rules = map[string]rule{
 		"a module: prefixes in, our addresses on links out, no hook into a decision",
 	},
 	"bootd/upstream": {
-		[]string{"bootd/decide/uplink", "bootd/ident", "bootd/inventory", "bootd/netif", "bootd/option", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
+		[]string{"bootd/decide/uplink", "bootd/ident", "bootd/inventory", "bootd/option", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
 		"a module: carries what decide/uplink says, keeps and publishes what it is given",
 	},
 	"templates":  {nil, "octets only"},
