@@ -26,6 +26,9 @@ TEST="$TEST isc-dhcp-relay dibbler-relay wide-dhcpv6-relay isc-dhcp-server"
 # Phones: a SIP client and a SIP server that speak TLS on IPv6.
 TEST="$TEST baresip-core kamailio kamailio-tls-modules"
 
+# A Docker engine; without iptables it does not start.
+TEST="$TEST docker.io iptables"
+
 say() { printf 'deps: %s\n' "$*"; }
 die() { printf 'deps: %s\n' "$*" >&2; exit 1; }
 

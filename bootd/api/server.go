@@ -52,6 +52,7 @@ type Health struct {
 	Version  string
 	Started  time.Time
 	Tasks    []TaskStatus
+	Modules  []ModuleStatus
 	Problems []site.Problem
 	Refused  error
 	Store    error

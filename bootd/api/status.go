@@ -16,7 +16,7 @@ func (s *server) status(w http.ResponseWriter, _ *http.Request) error {
 	snap, now, health := s.Snapshot(), s.Now(), s.Daemon.Health()
 	out := Status{
 		Ready: health.Ready, Version: health.Version, Started: health.Started, Now: now, Inventory: s.inventory(snap),
-		Networks: []NetworkStatus{}, Tasks: health.Tasks, Problems: []Problem{}, Hosts: []HostStatus{},
+		Networks: []NetworkStatus{}, Tasks: health.Tasks, Modules: health.Modules, Problems: []Problem{}, Hosts: []HostStatus{},
 	}
 	if health.Refused != nil {
 		out.Inventory.Refused = health.Refused.Error()

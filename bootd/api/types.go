@@ -27,6 +27,7 @@ type Status struct {
 	Store    string          `json:"store_error,omitempty"`
 	Networks []NetworkStatus `json:"networks"`
 	Tasks    []TaskStatus    `json:"tasks"`
+	Modules  []ModuleStatus  `json:"modules,omitempty"`
 	Problems []Problem       `json:"problems"`
 	// Upstreams are whom this machine gets prefixes from.
 	Upstreams []upstream.Status `json:"upstreams,omitempty"`
@@ -77,6 +78,19 @@ type TaskStatus struct {
 	Since   time.Time `json:"since"`
 	Running bool      `json:"running"`
 	Error   string    `json:"error,omitempty"`
+}
+
+// ModuleStatus is one thing that a module keeps as the inventory says.
+type ModuleStatus struct {
+	// Module is anyip; Name is what the inventory says of it.
+	Module string `json:"module"`
+	Name   string `json:"name"`
+	// Prefix is what it has now, empty: none yet.
+	Prefix string    `json:"prefix,omitempty"`
+	Since  time.Time `json:"since"`
+	// State is what was done, empty: nothing yet. Fault is what is wrong and what to do.
+	State string `json:"state,omitempty"`
+	Fault string `json:"fault,omitempty"`
 }
 
 // Problem is part of the site that does not work.

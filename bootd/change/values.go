@@ -96,6 +96,9 @@ func records(n *site.Name) string {
 	for _, s := range n.SRV {
 		out = append(out, fmt.Sprintf("srv %d %d %d %s", s.Priority, s.Weight, s.Port, s.Target))
 	}
+	for _, p := range n.Within {
+		out = append(out, "its hash in "+p.String())
+	}
 	for _, s := range n.TXT {
 		out = append(out, "txt "+strconv.Quote(s))
 	}

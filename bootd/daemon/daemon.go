@@ -71,7 +71,9 @@ type Daemon struct {
 	links  []*PerLink
 	// upstreams are whom this machine gets prefixes from.
 	upstreams *upstream.Module
-	tasks     []Task
+	// modules tell what they keep as the inventory says.
+	modules []func() []api.ModuleStatus
+	tasks   []Task
 
 	// serves: there were networks at the start, and the servers run.
 	serves  bool
@@ -290,6 +292,9 @@ func (d *Daemon) Health() api.Health {
 		for _, s := range l.Status() {
 			h.Tasks = append(h.Tasks, api.TaskStatus(s))
 		}
+	}
+	for _, status := range d.modules {
+		h.Modules = append(h.Modules, status()...)
 	}
 	return h
 }

@@ -124,7 +124,8 @@ func fromStranger(e timeline.Event) bool {
 		return false
 	}
 	switch e.Kind {
-	case timeline.LinkUp, timeline.LinkDown, timeline.Ready, timeline.Stopping, timeline.UpstreamLease, timeline.UpstreamLost:
+	case timeline.LinkUp, timeline.LinkDown, timeline.Ready, timeline.Stopping, timeline.UpstreamLease, timeline.UpstreamLost,
+		timeline.PrefixBound, timeline.PrefixUnbound:
 		return false
 	case timeline.ForeignRouter, timeline.ForeignServer, timeline.ForeignRelay:
 		return false // their adapters bound them, and nobody should miss one in a flood

@@ -166,7 +166,7 @@ func assumeDelegated(inv *inventory.Inventory) map[string][]site.Prefix {
 	return all
 }
 
-// Notes are what nobody can know before bootd runs: they are no faults.
+// Notes are what nobody can know before bootd runs, and what other programs need: they are no faults.
 func (p *Plan) Notes() []string {
 	var out []string
 	note := func(f inventory.From, what string) {
@@ -187,7 +187,12 @@ func (p *Plan) Notes() []string {
 			}
 		}
 	}
-	return out
+	for i, a := range p.Inventory.AnyIP {
+		if a.From.Set() {
+			note(a.From, fmt.Sprintf("anyip[%d]", i))
+		}
+	}
+	return append(out, p.programs()...)
 }
 
 // Check finds everything that would keep a host from booting: faults of the inventory, secrets that cannot be read, templates

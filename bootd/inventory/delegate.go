@@ -120,7 +120,8 @@ type part struct {
 	prefix Value[netip.Prefix]
 	// what says of it: "the prefix of rack1", "a pool of rack1", "hosts.r1n01".
 	what string
-	pool bool
+	// pool: what hosts are given may lie inside; apart: nothing else may have any of it.
+	pool, apart bool
 }
 
 // delegations finds pools and reservations that share addresses with others: a prefix is one network's, one pool's, one
@@ -138,8 +139,12 @@ func (c *checker) delegations() {
 				continue // derivations looks at those
 			}
 			some = true
-			fixed = append(fixed, part{d.Pool, "a pool of " + n.Name, true})
+			fixed = append(fixed, part{prefix: d.Pool, what: "a pool of " + n.Name, pool: true})
 		}
+	}
+	for i := range c.inv.AnyIP {
+		some = true
+		fixed = append(fixed, part{prefix: c.inv.AnyIP[i].Prefix, what: "the prefix of " + c.paths[c.inv.AnyIP[i].Prefix.Pos], apart: true})
 	}
 	for i := range c.inv.Hosts {
 		for _, p := range c.inv.Hosts[i].Delegate {
@@ -184,7 +189,7 @@ func (c *checker) disjoint(all []part) []part {
 		if second.prefix.Pos.Line < first.prefix.Pos.Line {
 			first, second = second, first
 		}
-		if first.pool || second.pool || len(first.what) > 5 && first.what[:6] == "hosts." {
+		if first.pool || second.pool || first.apart || second.apart || len(first.what) > 5 && first.what[:6] == "hosts." {
 			c.badAt(second.prefix.Pos, "%s overlaps %s, %s (line %d)", second.prefix.V, first.what, first.prefix.V, first.prefix.Pos.Line)
 		}
 	}

@@ -34,6 +34,9 @@ const maxSubnet = 1<<24 - 1
 // Set reports whether somebody wrote it.
 func (f From) Set() bool { return f.Upstream.Set() }
 
+// some reports whether somebody wrote a part of it.
+func (f From) some() bool { return f.Upstream.Set() || f.Subnet.Set() || f.Length.Set() }
+
 // Bits is the length of the prefix.
 func (f From) Bits() int {
 	if f.Length.Set() {

@@ -70,6 +70,8 @@ type Inventory struct {
 	Yealink Yealink
 	// Upstreams are whom this machine gets prefixes from.
 	Upstreams []Uplink
+	// AnyIP are prefixes that are this machine's as a whole.
+	AnyIP []AnyIP
 	// Secrets are references only.
 	Secrets []Secret
 }

@@ -71,7 +71,10 @@ var topFields = []field[Inventory]{
 		section((*parser).host)(p, inv, v)
 	}},
 	{name: "upstreams", set: section((*parser).uplink)},
-	{name: "anyip"},
+	{name: "anyip", set: func(p *parser, _ *Inventory, v value) {
+		v.from = "anyip"
+		p.anyip(v)
+	}},
 	{name: "docker"},
 	{name: "yealink", set: func(p *parser, inv *Inventory, v value) {
 		v.from = "yealink"

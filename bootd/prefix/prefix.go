@@ -4,6 +4,7 @@
 package prefix
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"iter"
 	"math/big"
@@ -65,7 +66,16 @@ func next(a netip.Addr, p netip.Prefix, length int) (netip.Addr, bool) {
 // Address takes the network part of p and the rest of chance: a random address inside p. It is never the prefix's first,
 // which every router on the link answers for (RFC 4291 section 2.6.1), where p has room for another.
 func Address(p netip.Prefix, chance netip.Addr) netip.Addr {
-	network, host := p.Masked().Addr().As16(), chance.As16()
+	a := rest(p, chance)
+	if a == p.Masked().Addr() && p.Bits() < 127 {
+		return a.Next()
+	}
+	return a
+}
+
+// rest is the network part of p and the rest of a.
+func rest(p netip.Prefix, a netip.Addr) netip.Addr {
+	network, host := p.Masked().Addr().As16(), a.As16()
 	for i := range network {
 		switch covered := p.Bits() - 8*i; {
 		case covered <= 0:
@@ -75,9 +85,34 @@ func Address(p netip.Prefix, chance netip.Addr) netip.Addr {
 			network[i] |= host[i] & mask
 		}
 	}
-	a := netip.AddrFrom16(network)
-	if a == p.Masked().Addr() && p.Bits() < 127 {
-		return a.Next()
+	return netip.AddrFrom16(network)
+}
+
+// Named is the address inside p, of IPv6 or IPv4, that a name has: the network part of p, and as the rest the last bits of the
+// name's hash. It depends on nothing else, so that every machine says the same at any time: SHA-256 of the name in lower case
+// without a final dot; where the rest would be 0, of that hash again. Two names may have one address: in a /64 that takes
+// billions of names, in a /28 five.
+func Named(p netip.Prefix, name string) netip.Addr {
+	hash := sha256.Sum256([]byte(strings.ToLower(name)))
+	for {
+		a := netip.AddrFrom16([16]byte(hash[16:]))
+		if p.Addr().Is4() {
+			a = named4(p, [4]byte(hash[28:]))
+		} else {
+			a = rest(p, a)
+		}
+		if a != p.Masked().Addr() || p.IsSingleIP() {
+			return a
+		}
+		hash = sha256.Sum256(hash[:])
 	}
-	return a
+}
+
+func named4(p netip.Prefix, chance [4]byte) netip.Addr {
+	network := p.Masked().Addr().As4()
+	mask := ^uint32(0) >> p.Bits()
+	for i := range network {
+		network[i] |= chance[i] & byte(mask>>(24-8*i))
+	}
+	return netip.AddrFrom4(network)
 }

@@ -3,6 +3,7 @@ package prefix
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -112,4 +113,25 @@ func FuzzSplit(f *testing.F) {
 			t.Fatalf("%s in /%d begins with %v", p, length, some[0])
 		}
 	})
+}
+
+// TestNamed: addresses of names never change, whatever case they are asked in; sha256sum says the same.
+func TestNamed(t *testing.T) {
+	for _, x := range []struct{ prefix, name, want string }{
+		{"2001:db8:100::/64", "www.example.net", "2001:db8:100:0:8c16:31ff:865d:d739"},
+		{"2001:db8:100::/64", "WWW.Example.net", "2001:db8:100:0:8c16:31ff:865d:d739"},
+		{"2001:db8:100::1/128", "www.example.net", "2001:db8:100::1"},
+		{"192.0.2.0/28", "www.example.net", "192.0.2.9"},
+		{"192.0.2.4/32", "www.example.net", "192.0.2.4"},
+	} {
+		if got := Named(netip.MustParsePrefix(x.prefix), x.name); got.String() != x.want {
+			t.Errorf("%s in %s: %s, want %s", x.name, x.prefix, got, x.want)
+		}
+	}
+	small := netip.MustParsePrefix("192.0.2.0/31")
+	for i := range 100 {
+		if got := Named(small, strconv.Itoa(i)); got != small.Addr().Next() {
+			t.Errorf("%d: %s is the prefix's first", i, got)
+		}
+	}
 }

@@ -73,6 +73,7 @@ func (r *resolver) names() {
 		case dup:
 			first.A, first.AAAA = append(first.A, n.A...), append(first.AAAA, n.AAAA...)
 			first.TXT, first.SRV = append(first.TXT, n.TXT...), append(first.SRV, n.SRV...)
+			first.Within = append(first.Within, n.Within...)
 			return
 		}
 		n.Host = host
@@ -81,6 +82,7 @@ func (r *resolver) names() {
 	for _, x := range r.inv.DNS.Records {
 		add("", x.Name, nameOf(x, ""), x.Pos)
 	}
+	r.hash(add)
 	for i := range r.inv.Hosts {
 		in, h := &r.inv.Hosts[i], r.snap.Hosts[i]
 		for _, x := range in.DNS.Records {

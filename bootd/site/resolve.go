@@ -59,6 +59,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 	r.snap.sortKept()
 	r.addresses()
 	r.pools()
+	r.anyip()
 	r.names()
 	return r.snap, r.problems
 }
@@ -74,6 +75,8 @@ type resolver struct {
 	defaults, builtin inventory.Settings
 	written           map[string]*inventory.Network
 	profiles          map[string]*inventory.Profile
+	// hashed are the prefixes that the names of each entry of anyip lie in.
+	hashed []netip.Prefix
 	// told are the options of profiles.
 	told map[string][]Option
 }

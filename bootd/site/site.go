@@ -60,6 +60,8 @@ type Snapshot struct {
 	// Delegated are the prefixes that upstreams gave us and that are valid, by upstream; none overlaps another of its upstream.
 	Delegated map[string][]Prefix
 	Profiles  map[string]*Profile
+	// AnyIP are the prefixes that are this machine's as a whole, in the order of the inventory.
+	AnyIP []AnyIP
 	// DNS is how names are resolved that are not the site's own.
 	DNS      DNS
 	HTTPPort int
@@ -102,6 +104,8 @@ type Name struct {
 	SRV     []inventory.SRV
 	// CNAME stands alone.
 	CNAME string
+	// Within are prefixes of both families in each of which the name that is asked for has the address of its hash.
+	Within []netip.Prefix
 }
 
 // DNS64 is how machines of a network reach those that have nothing but IPv4 (RFC 6147).

@@ -51,6 +51,8 @@ const (
 	Ready         Kind = "ready"           // the daemon serves
 	Stopping      Kind = "stopping"        // the daemon ends
 	Reloaded      Kind = "reloaded"        // another inventory is served, or other templates
+	PrefixBound   Kind = "prefix-bound"    // every address of a prefix is this machine's, see Addr
+	PrefixUnbound Kind = "prefix-unbound"  // they are no longer
 	Warning       Kind = "warning"         // see Detail
 )
 

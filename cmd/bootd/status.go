@@ -183,6 +183,9 @@ func phases(s api.Status) string {
 	for _, h := range s.Hosts {
 		fmt.Fprintln(&b, h.Name, h.Phase, h.Address, h.ArmedUntil.IsZero(), h.Last.Seq)
 	}
+	for _, m := range s.Modules {
+		b.WriteString(moduleLine(m))
+	}
 	fmt.Fprintln(&b, s.Ready, s.Inventory.Hash, len(s.Problems), s.Inventory.Refused)
 	return b.String()
 }
@@ -221,6 +224,9 @@ func drawStatus(s api.Status, colour bool) []byte {
 		if t.Error != "" {
 			fmt.Fprintf(&b, "! %s on %s: %s\n", t.Task, t.Link, t.Error)
 		}
+	}
+	for _, m := range s.Modules {
+		b.WriteString(moduleLine(m))
 	}
 	for _, p := range s.Problems {
 		fmt.Fprintf(&b, "! %s\n", strings.TrimPrefix(p.Place+": "+p.Text, ": "))
@@ -274,6 +280,21 @@ func drawStatus(s api.Status, colour bool) []byte {
 		return b.Bytes()
 	}
 	return paint(b.Bytes(), s)
+}
+
+// moduleLine is what a module did with one entry.
+func moduleLine(m api.ModuleStatus) string {
+	text := m.Module + " " + m.Name
+	if m.Prefix != "" && m.Prefix != m.Name {
+		text += ": " + m.Prefix
+	}
+	if m.State != "" {
+		text += ": " + m.State
+	}
+	if m.Fault != "" {
+		return "! " + text + ": " + m.Fault + "\n"
+	}
+	return text + "\n"
 }
 
 func lastEvent(e timeline.Event) string {

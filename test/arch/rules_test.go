@@ -83,7 +83,7 @@ var rules = map[string]rule{
 		[]string{"bootd/ident", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
 		"what the RA says, what another router's RA contradicts, and which prefixes outlive a restart",
 	},
-	"bootd/decide/name": {[]string{"bootd/ident", "bootd/lease", "bootd/reason", "bootd/site", "bootd/store"}, "what a name is"},
+	"bootd/decide/name": {[]string{"bootd/ident", "bootd/lease", "bootd/prefix", "bootd/reason", "bootd/site", "bootd/store"}, "what a name is"},
 	"bootd/decide/boot": {
 		[]string{
 			"bootd/decide/who", "bootd/ident", "bootd/install", "bootd/lease", "bootd/reason", "bootd/render",
@@ -130,6 +130,10 @@ var rules = map[string]rule{
 	"bootd/upstream": {
 		[]string{"bootd/decide/uplink", "bootd/ident", "bootd/inventory", "bootd/option", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
 		"a module: carries what decide/uplink says, keeps and publishes what it is given",
+	},
+	"bootd/anyip": {
+		[]string{"bootd/ident", "bootd/netif", "bootd/reason", "bootd/site", "bootd/timeline"},
+		"a module: snapshot in, the kernel's local routes out, no hook into a decision",
 	},
 	"templates":  {nil, "octets only"},
 	"ipxe-build": {nil, "octets only"},

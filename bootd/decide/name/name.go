@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"bootd.internal/bootd/prefix"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
 )
@@ -239,12 +240,12 @@ func (d decider) positive(host string, addrs []netip.Addr) Answer {
 	}
 	switch d.q.Type {
 	case TypeAAAA:
-		a.Records = d.addrs(TypeAAAA, append(slices.Clone(addrs), n.AAAA...))
+		a.Records = d.addrs(TypeAAAA, slices.Concat(addrs, n.AAAA, d.hashed(n, false)))
 		if len(a.Records) == 0 && d.q.DNS64 != nil {
-			a.Records = d.addrs(TypeAAAA, Synthesize(d.q.DNS64, n.A))
+			a.Records = d.addrs(TypeAAAA, Synthesize(d.q.DNS64, slices.Concat(n.A, d.hashed(n, true))))
 		}
 	case TypeA:
-		a.Records = d.addrs(TypeA, n.A)
+		a.Records = d.addrs(TypeA, slices.Concat(n.A, d.hashed(n, true)))
 	case TypeSOA:
 		a.Records = []Record{d.soa(d.q.Name)}
 	case TypeTXT:
@@ -262,6 +263,17 @@ func (d decider) positive(host string, addrs []netip.Addr) Answer {
 		a.Authority = []Record{d.soa(d.q.Name)}
 	}
 	return a
+}
+
+// hashed are the addresses of one family that the hash of the name asked for says, in prefixes that are this machine's as a whole.
+func (d decider) hashed(n *site.Name, four bool) []netip.Addr {
+	var all []netip.Addr
+	for _, p := range n.Within {
+		if p.Addr().Is4() == four {
+			all = append(all, prefix.Named(p, strings.TrimSuffix(d.q.Name, ".")))
+		}
+	}
+	return all
 }
 
 func (d decider) addrs(t Type, addrs []netip.Addr) []Record {
