@@ -22,8 +22,10 @@ type Side struct {
 
 // Report is everything that differs, in the order of the new inventory; what is gone stands last.
 type Report struct {
-	Networks []Item `json:"networks"`
-	Hosts    []Item `json:"hosts"`
+	// Site is what the sections dns and serve say, by key path.
+	Site     []Value `json:"site"`
+	Networks []Item  `json:"networks"`
+	Hosts    []Item  `json:"hosts"`
 	// Same is the number of hosts that do not change.
 	Same int `json:"same"`
 }
@@ -57,50 +59,75 @@ type Value struct {
 // Text is a rendered text that differs.
 type Text struct {
 	What string `json:"what"`
-	// Diff is unified; where a side does not render, its error stands for the text.
+	// Diff is unified, or empty where nobody asked for it; where a side does not render, its error stands for the text.
 	Diff string `json:"diff"`
 }
 
-// Compare finds what differs. Both sides must have been resolved with the same facts.
-func Compare(before, after Side) Report {
-	r := Report{Networks: []Item{}, Hosts: []Item{}}
-	old, now := writtenIn(before.Snapshot), writtenIn(after.Snapshot)
-	for _, n := range after.Snapshot.Networks {
-		was, ok := before.Snapshot.Network(n.Name)
+// Compare finds what differs; texts: in rendered texts line by line too, else only that they do. Both sides must have been
+// resolved with the same facts.
+func Compare(before, after Side, texts bool) Report {
+	r := Report{Site: append([]Value{}, differences(general(before.Snapshot), general(after.Snapshot))...), Networks: []Item{}, Hosts: []Item{}}
+	r.networks(before.Snapshot, after.Snapshot)
+	c := comparison{
+		byLine: texts, old: writtenIn(before.Snapshot), now: writtenIn(after.Snapshot),
+		before: render.NewBulk(before.Snapshot, before.Templates), after: render.NewBulk(after.Snapshot, after.Templates),
+	}
+	hosts := after.Snapshot.Hosts
+	items := make([]Item, len(hosts))
+	render.Each(len(hosts), func(i int) { items[i] = c.host(before.Snapshot, hosts[i]) })
+	for _, i := range items {
+		if i.Kind == "" {
+			r.Same++
+		} else {
+			r.Hosts = append(r.Hosts, i)
+		}
+	}
+	for _, h := range before.Snapshot.Hosts {
+		if _, ok := after.Snapshot.Host(h.Name); !ok {
+			r.Hosts = append(r.Hosts, Item{Name: h.Name, Kind: Removed, Values: differences(host(c.old, h), nil)})
+		}
+	}
+	return r
+}
+
+func (r *Report) networks(before, after *site.Snapshot) {
+	for _, n := range after.Networks {
+		was, ok := before.Network(n.Name)
 		if !ok {
 			r.Networks = append(r.Networks, Item{Name: n.Name, Kind: Added, Values: differences(nil, network(n))})
 		} else if v := differences(network(was), network(n)); len(v) > 0 {
 			r.Networks = append(r.Networks, Item{Name: n.Name, Kind: Changed, Values: v})
 		}
 	}
-	for _, n := range before.Snapshot.Networks {
-		if _, ok := after.Snapshot.Network(n.Name); !ok {
+	for _, n := range before.Networks {
+		if _, ok := after.Network(n.Name); !ok {
 			r.Networks = append(r.Networks, Item{Name: n.Name, Kind: Removed, Values: differences(network(n), nil)})
 		}
 	}
-	for _, h := range after.Snapshot.Hosts {
-		was, ok := before.Snapshot.Host(h.Name)
-		if !ok {
-			r.Hosts = append(r.Hosts, Item{Name: h.Name, Kind: Added, Values: differences(nil, host(now, h))})
-			continue
-		}
-		i := Item{Name: h.Name, Kind: Changed, Values: differences(host(old, was), host(now, h)), Texts: texts(before, after, was, h)}
-		if len(i.Values)+len(i.Texts) > 0 {
-			r.Hosts = append(r.Hosts, i)
-		} else {
-			r.Same++
-		}
+}
+
+// comparison is both sides with what is asked of them host by host.
+type comparison struct {
+	byLine        bool
+	old, now      written
+	before, after *render.Bulk
+}
+
+// host compares one host of the new side with the old one; the Kind of one that does not change is empty.
+func (c *comparison) host(before *site.Snapshot, h *site.Host) Item {
+	was, ok := before.Host(h.Name)
+	if !ok {
+		return Item{Name: h.Name, Kind: Added, Values: differences(nil, host(c.now, h))}
 	}
-	for _, h := range before.Snapshot.Hosts {
-		if _, ok := after.Snapshot.Host(h.Name); !ok {
-			r.Hosts = append(r.Hosts, Item{Name: h.Name, Kind: Removed, Values: differences(host(old, h), nil)})
-		}
+	i := Item{Name: h.Name, Values: differences(host(c.old, was), host(c.now, h)), Texts: c.texts(was, h)}
+	if len(i.Values)+len(i.Texts) > 0 {
+		i.Kind = Changed
 	}
-	return r
+	return i
 }
 
 // texts renders what a host is installed with, on both sides, and compares.
-func texts(before, after Side, was, is *site.Host) []Text {
+func (c *comparison) texts(was, is *site.Host) []Text {
 	var out []Text
 	for _, what := range []struct {
 		name string
@@ -109,22 +136,30 @@ func texts(before, after Side, was, is *site.Host) []Text {
 		{"script", func(p *site.Profile) string { return p.Script }},
 		{"answers", func(p *site.Profile) string { return p.Answers }},
 	} {
-		a, b := rendered(before, was, what.of), rendered(after, is, what.of)
-		if d := diff.Diff("old/"+is.Name+"/"+what.name, a, "new/"+is.Name+"/"+what.name, b); len(d) > 0 {
-			_, d, _ = bytes.Cut(d, []byte("\n")) // its first line is a command's
-			out = append(out, Text{what.name, string(d)})
-		}
+		rendered(c.before, was, what.of, func(a []byte) {
+			rendered(c.after, is, what.of, func(b []byte) {
+				if bytes.Equal(a, b) {
+					return
+				}
+				var d []byte
+				if c.byLine {
+					d = diff.Diff("old/"+is.Name+"/"+what.name, a, "new/"+is.Name+"/"+what.name, b)
+					_, d, _ = bytes.Cut(d, []byte("\n")) // its first line is a command's
+				}
+				out = append(out, Text{what.name, string(d)})
+			})
+		})
 	}
 	return out
 }
 
-func rendered(s Side, h *site.Host, of func(*site.Profile) string) []byte {
+// rendered gives take a text, or the error that stands for it.
+func rendered(all *render.Bulk, h *site.Host, of func(*site.Profile) string, take func([]byte)) {
 	if h.Profile == nil || of(h.Profile) == "" {
-		return nil
+		take(nil)
+		return
 	}
-	text, err := s.Templates.Render(of(h.Profile), render.Preview(s.Snapshot, h))
-	if err != nil {
-		return []byte(err.Error() + "\n")
+	if err := all.Render(h, of(h.Profile), take); err != nil {
+		take([]byte(err.Error() + "\n"))
 	}
-	return text
 }

@@ -35,7 +35,7 @@ func TestCompare(t *testing.T) {
   d: 52:54:00:aa:01:05
 `, "{{.Secret \"x\"}} of {{.MAC}}\n")
 	want := change.Report{
-		Networks: []change.Item{}, Same: 1,
+		Site: []change.Value{}, Networks: []change.Item{}, Same: 1,
 		Hosts: []change.Item{
 			{
 				Name: "b", Kind: change.Changed,
@@ -57,7 +57,7 @@ func TestCompare(t *testing.T) {
 			}},
 		},
 	}
-	if d := cmp.Diff(want, change.Compare(before, after)); d != "" {
+	if d := cmp.Diff(want, change.Compare(before, after, true)); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 }
@@ -65,7 +65,7 @@ func TestCompare(t *testing.T) {
 // TestCompareSaysWhatDoesNotRender: an error stands where a text would.
 func TestCompareSaysWhatDoesNotRender(t *testing.T) {
 	host := "  a: {mac: 52:54:00:aa:01:01, profile: own}\n"
-	got := change.Compare(side(t, host, "fine\n"), side(t, host, "{{.Vars.word}}\n"))
+	got := change.Compare(side(t, host, "fine\n"), side(t, host, "{{.Vars.word}}\n"), true)
 	want := []change.Text{{"answers", "--- old/a/answers\n+++ new/a/answers\n@@ -1,1 +1,1 @@\n-fine\n" +
 		"+own.cfg:1: vars.word is not set for a (set it in defaults, the network, the profile or the host)\n"}}
 	if len(got.Hosts) != 1 {
@@ -79,7 +79,7 @@ func TestCompareSaysWhatDoesNotRender(t *testing.T) {
 // TestCompareNames: a host's names beside its own, and how a network reaches IPv4, are what machines are told.
 func TestCompareNames(t *testing.T) {
 	host := "  a: {mac: 52:54:00:aa:01:01, dns: {aliases: [www], records: {\"@\": {txt: rack 1}}}}\n"
-	got := change.Compare(side(t, host, ""), side(t, strings.Replace(host, "{aliases: [www], ", "{wildcard: true, ", 1), ""))
+	got := change.Compare(side(t, host, ""), side(t, strings.Replace(host, "{aliases: [www], ", "{wildcard: true, ", 1), ""), true)
 	want := []change.Value{{"dns.*.a.internal", "", "cname a.internal"}, {"dns.www.internal", "cname a.internal", ""}}
 	if len(got.Hosts) != 1 {
 		t.Fatalf("%+v", got)
@@ -90,12 +90,45 @@ func TestCompareNames(t *testing.T) {
 	network := func(more string) change.Side {
 		return change.Side{Snapshot: sitetest.Snapshot(t, strings.Replace(head, "64\"}", "64\""+more+"}", 1), sitetest.SmallFacts(t)), Templates: render.New(fstest.MapFS{}).Mask()}
 	}
-	got = change.Compare(network(""), network(`, dns64: {prefix: "2001:db8:64::/96", skip: 10.0.0.0/8}`))
+	got = change.Compare(network(""), network(`, dns64: {prefix: "2001:db8:64::/96", skip: 10.0.0.0/8}`), true)
 	want = []change.Value{{"dns64", "", "2001:db8:64::/96, exclude ::ffff:0.0.0.0/96, skip 10.0.0.0/8"}}
 	if len(got.Networks) != 1 {
 		t.Fatalf("%+v", got)
 	}
 	if d := cmp.Diff(want, got.Networks[0].Values); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+func TestCompareSite(t *testing.T) {
+	site := func(sections string) change.Side {
+		return change.Side{Snapshot: sitetest.Snapshot(t, sections+head, sitetest.SmallFacts(t)), Templates: render.New(fstest.MapFS{}).Mask()}
+	}
+	got := change.Compare(site(""), site(`dns:
+  upstreams: ["2001:db8::53", "tls://[2001:db8::54]:853#dns.example.net"]
+  access: 2001:db8:f::/48
+  stale: 1h
+  records: {printer.example.net: {aaaa: "2001:db8:1::7"}}
+serve: {http_port: 8080, loaders: {arm64: own.efi}}
+`), false).Site
+	want := []change.Value{
+		{"dns.upstreams", "", "[2001:db8::53]:53, tls://[2001:db8::54]:853#dns.example.net"},
+		{"dns.access", "", "2001:db8:f::/48"},
+		{"dns.stale", "24h", "1h"},
+		{"dns.records.printer.example.net", "", "aaaa 2001:db8:1::7"},
+		{"serve.http_port", "80", "8080"},
+		{"serve.loaders.arm64", "ipxe-arm64.efi", "own.efi"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
+func TestCompareTellsThatTextsDiffer(t *testing.T) {
+	const host = "  a: {mac: 52:54:00:aa:01:01, profile: own}\n"
+	got := change.Compare(side(t, host, "one\n"), side(t, host, "two\n"), false)
+	want := []change.Item{{Name: "a", Kind: change.Changed, Texts: []change.Text{{What: "answers"}}}}
+	if d := cmp.Diff(want, got.Hosts); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 }

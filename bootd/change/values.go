@@ -81,6 +81,37 @@ func host(w written, h *site.Host) values {
 	return v
 }
 
+// general lists what belongs to no network and no host.
+func general(snap *site.Snapshot) values {
+	var v values
+	d := snap.DNS
+	upstreams := make([]string, len(d.Upstreams))
+	for i, u := range d.Upstreams {
+		upstreams[i] = u.String()
+	}
+	v.add("dns.upstreams", strings.Join(upstreams, ", "))
+	v.add("dns.access", list(d.Access))
+	v.add("dns.cache", strconv.Itoa(d.Cache))
+	v.add("dns.stale", brief(d.Stale))
+	v.add("dns.client_limit", strconv.Itoa(d.ClientLimit))
+	v.add("dns.upstream_limit", strconv.Itoa(d.UpstreamLimit))
+	for _, name := range slices.Sorted(maps.Keys(d.Names)) {
+		if n := d.Names[name]; n.Host == "" {
+			v.add("dns.records."+name, records(n))
+		}
+	}
+	v.add("serve.files", snap.Files)
+	v.add("serve.http_port", strconv.Itoa(snap.HTTPPort))
+	if snap.Metrics.IsValid() {
+		v.add("serve.metrics", snap.Metrics.String())
+	}
+	v.add("serve.transit", strings.Join(snap.Transit, " "))
+	for _, arch := range slices.Sorted(maps.Keys(snap.Loaders)) {
+		v.add("serve.loaders."+arch, snap.Loaders[arch])
+	}
+	return v
+}
+
 // records are what stands at a name, as the inventory writes it.
 func records(n *site.Name) string {
 	var out []string

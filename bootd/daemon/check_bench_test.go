@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"fmt"
+	"os"
 	"path/filepath"
 	"testing"
 )
@@ -37,5 +38,29 @@ func BenchmarkCheck(b *testing.B) {
 		if _, faults, err := Check(file, noon); err != nil || len(faults) > 0 {
 			b.Fatal(faults, err)
 		}
+	}
+}
+
+// BenchmarkCompare is `bootd diff` of 10,000 hosts: nothing differs, one host does, all texts do.
+func BenchmarkCompare(b *testing.B) {
+	before := manyTree(b, 10_000)
+	text, err := os.ReadFile(before)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, edit := range map[string][2]string{
+		"nothing": {}, "one": {"S6P00042", "S6PX0042"}, "all": {`/64"`, `/64", ntp: "2001:db8:1::7"`},
+	} {
+		after := filepath.Join(filepath.Dir(manyTree(b, 0)), "inventory.yaml")
+		if err := os.WriteFile(after, bytes.Replace(text, []byte(edit[0]), []byte(edit[1]), 1), 0o644); err != nil {
+			b.Fatal(err)
+		}
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := Compare(before, after, false, noon); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

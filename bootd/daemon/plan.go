@@ -64,8 +64,9 @@ func NewPlan(file string, now time.Time) (*Plan, error) {
 	}, nil
 }
 
-// Compare says what another inventory would change. Both are resolved as on a router with every interface they name.
-func Compare(before, after string, now time.Time) (change.Report, error) {
+// Compare says what another inventory would change; texts: in rendered texts line by line too. Both are resolved as on a
+// router with every interface they name.
+func Compare(before, after string, texts bool, now time.Time) (change.Report, error) {
 	side := func(file string) (change.Side, error) {
 		inv, err := Load(file)
 		if err != nil {
@@ -76,15 +77,15 @@ func Compare(before, after string, now time.Time) (change.Report, error) {
 		snap, _ := site.Resolve(inv, facts, nil, now)
 		return change.Side{Snapshot: snap, Templates: templateSet(snap).Mask()}, nil
 	}
-	a, err := side(before)
-	if err != nil {
-		return change.Report{}, err
+	var sides [2]change.Side
+	var errs [2]error
+	render.Each(2, func(i int) { sides[i], errs[i] = side([]string{before, after}[i]) })
+	for _, err := range errs {
+		if err != nil {
+			return change.Report{}, err
+		}
 	}
-	b, err := side(after)
-	if err != nil {
-		return change.Report{}, err
-	}
-	return change.Compare(a, b), nil
+	return change.Compare(sides[0], sides[1], texts), nil
 }
 
 // Reveal reads the secrets that the templates want.
@@ -250,15 +251,18 @@ func (p *Plan) checkFiles() []Fault {
 		return []Fault{{Text: text}}
 	}
 	defer dir.Close()
-	missing := map[string]*Fault{}
+	missing := map[string]*Fault{} // nil: it is there
 	need := func(path, what, host string) {
-		if path == "" || dir.Exists(path) {
+		if path == "" {
 			return
 		}
-		f := missing[path]
-		if f == nil {
+		f, known := missing[path]
+		if !known && !dir.Exists(path) {
 			f = &Fault{Text: fmt.Sprintf("files: %s is missing in %s: it is %s", path, p.Files, what)}
-			missing[path] = f
+		}
+		missing[path] = f
+		if f == nil {
+			return
 		}
 		if host != "" && !slices.Contains(f.Hosts, host) {
 			f.Hosts = append(f.Hosts, host)
@@ -277,6 +281,9 @@ func (p *Plan) checkFiles() []Fault {
 	p.checkLoaders(dir, need)
 	out := make([]Fault, 0, len(missing))
 	for _, f := range missing {
+		if f == nil {
+			continue
+		}
 		if len(f.Hosts) > 0 {
 			f.Text += ", needed by " + few(f.Hosts)
 		}

@@ -185,7 +185,7 @@ hosts:
 		report, err := explain.Explain(explain.Source{Snapshot: snap, View: v, Now: noon}, "r1n01")
 		see("explain", []any{report, err})
 	})
-	diff, err := Compare(filepath.Join(dir, "inventory.yaml"), filepath.Join(dir, "inventory.yaml"), noon)
+	diff, err := Compare(filepath.Join(dir, "inventory.yaml"), filepath.Join(dir, "inventory.yaml"), true, noon)
 	see("diff", []any{diff, err})
 	see("health", r.Health())
 	see("events", r.history.Events(history.Query{}))

@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
 
 	"bootd.internal/bootd/site"
 )
@@ -54,24 +52,20 @@ type Inspect func(script, answers Text, others []Text) []Finding
 // there yet is no fault.
 func Check(snap *site.Snapshot, s *Set, inspect Inspect) []Problem {
 	faults := make([][]*Error, len(snap.Hosts))
+	bulk := NewBulk(snap, s)
 	c := checker{snap: snap, set: s, traced: s.traced(), inspect: inspect}
-	var wg sync.WaitGroup
-	workers := min(runtime.GOMAXPROCS(0), 8)
-	for w := range workers {
-		wg.Go(func() {
-			for i := w; i < len(snap.Hosts); i += workers {
-				faults[i] = c.host(snap.Hosts[i])
-			}
-		})
-	}
-	wg.Wait()
+	Each(len(snap.Hosts), func(i int) {
+		h := snap.Hosts[i]
+		faults[i] = c.host(h, func(name string, take func([]byte)) error { return bulk.Render(h, name, take) })
+	})
 	return gather(snap.Hosts, faults)
 }
 
 // CheckHost is Check for one host.
 func CheckHost(snap *site.Snapshot, s *Set, h *site.Host, inspect Inspect) []Problem {
 	c := checker{snap: snap, set: s, traced: s.traced(), inspect: inspect}
-	return gather([]*site.Host{h}, [][]*Error{c.host(h)})
+	d := Preview(snap, h)
+	return gather([]*site.Host{h}, [][]*Error{c.host(h, func(name string, take func([]byte)) error { return s.render(name, d, take) })})
 }
 
 type checker struct {
@@ -81,20 +75,19 @@ type checker struct {
 }
 
 // host renders and inspects what a host may be given.
-func (c checker) host(h *site.Host) []*Error {
+func (c checker) host(h *site.Host, render func(string, func([]byte)) error) []*Error {
 	if h.Phone != nil {
 		return c.phone(h)
 	}
-	d := Preview(c.snap, h)
 	var errs []*Error
 	try := func(name string, take func([]byte)) {
-		if err := c.set.render(name, d, take); err != nil {
+		if err := render(name, take); err != nil {
 			errs = append(errs, located(err, name, h.Name))
 		}
 	}
 	look := func(script, answers Text, others []Text) {
 		if c.inspect != nil {
-			errs = append(errs, c.located(d, c.inspect(script, answers, others))...)
+			errs = append(errs, c.located(h, c.inspect(script, answers, others))...)
 		}
 	}
 	for _, name := range []string{LocalScript, ErrorScript, AutoexecScript, DiscoverScript} {
@@ -119,7 +112,11 @@ func (c checker) host(h *site.Host) []*Error {
 }
 
 // located turns lines of rendered texts into lines of templates.
-func (c checker) located(d Data, found []Finding) []*Error {
+func (c checker) located(h *site.Host, found []Finding) []*Error {
+	if len(found) == 0 {
+		return nil
+	}
+	d := Preview(c.snap, h)
 	var errs []*Error
 	places := map[string][]Place{}
 	for _, f := range found {

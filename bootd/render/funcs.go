@@ -45,6 +45,9 @@ func funcs(s *Set) template.FuncMap {
 // include renders another template to text, for functions that take it further. The name must stand in quotes: load has
 // then parsed it and found that nothing includes itself.
 func (s *Set) include(name string, data any) (string, error) {
+	if _, ok := data.(Data); !ok && s.fill != nil { // a part of what the template was given: its fields are not those that hosts share
+		s = s.fill.base
+	}
 	t, err := s.load(name, nil)
 	if err != nil {
 		return "", err

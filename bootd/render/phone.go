@@ -209,7 +209,7 @@ func (c checker) phone(h *site.Host) []*Error {
 	var errs []*Error
 	look := func(name string, b []byte) {
 		if c.inspect != nil {
-			errs = append(errs, c.located(d, c.inspect(Text{}, Text{}, []Text{{name, b}}))...)
+			errs = append(errs, c.located(h, c.inspect(Text{}, Text{}, []Text{{name, b}}))...)
 		}
 	}
 	if err := c.set.render(PhoneBootstrap, d, func(b []byte) { look(PhoneBootstrap, b) }); err != nil {

@@ -41,6 +41,8 @@ type Set struct {
 	secrets map[string]string
 	masked  bool
 	marks   bool
+	// fill: the templates are those of another Set, with what hosts share filled in.
+	fill *filler
 
 	mu     sync.Mutex
 	parsed map[string]*entry
@@ -163,7 +165,13 @@ func (s *Set) loadLocked(name string, above []string) (*template.Template, error
 	if e, ok := s.parsed[name]; ok {
 		return e.tmpl, e.err
 	}
-	t, err := s.parse(name, append(slices.Clone(above), name))
+	var t *template.Template
+	var err error
+	if s.fill != nil {
+		t, err = s.fill.load(name, s)
+	} else {
+		t, err = s.parse(name, append(slices.Clone(above), name))
+	}
 	s.parsed[name] = &entry{t, err}
 	return t, err
 }

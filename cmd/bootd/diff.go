@@ -14,14 +14,14 @@ import (
 
 const diffText = `
 Says which hosts and networks change from one inventory to another, and in what: names, addresses, profile, what networks
-are told, and whether the rendered script and answers differ. Hosts that change alike are told of once, with HOST for their
+are told, and whether the rendered script and answers differ; and what changes in the sections dns and serve. Hosts that change alike are told of once, with HOST for their
 names. Templates are those beside each inventory; secrets are masked. Exit codes: 0 whether they differ or not, 1 an inventory has a fault, 2 the command line makes no sense.`
 
 func diffCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error {
 	asJSON := fs.Bool("json", false, "write JSON, with all differences of texts")
 	verbose := fs.Bool("v", false, "show how scripts and answers differ, host by host")
 	return func(_ context.Context, args []string) error {
-		r, err := daemon.Compare(args[0], args[1], time.Now())
+		r, err := daemon.Compare(args[0], args[1], *verbose || *asJSON, time.Now())
 		if err != nil {
 			return err
 		}
@@ -34,6 +34,9 @@ func diffCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error 
 }
 
 func writeReport(w io.Writer, r change.Report, verbose bool) {
+	if len(r.Site) > 0 {
+		fmt.Fprint(w, "site changed\n", said(change.Item{Kind: change.Changed, Values: r.Site}, "", verbose))
+	}
 	for _, group := range []struct {
 		what  string
 		items []change.Item
