@@ -163,9 +163,8 @@ func (d *dhcpd) radvdOption(i *radvdInterface, s *statement) {
 
 // lifetimes of radvd: a number of seconds or infinity.
 func (d *dhcpd) lifetime(s *statement) (uint64, bool) {
-	if s.arg(1) == "infinity" || s.arg(1) == "4294967295" {
-		d.review(s.Place, "%s: the longest lifetime of bootd is 49710 days", s)
-		return 49710 * 24 * 3600, true
+	if s.arg(1) == "infinity" {
+		return infinity, true
 	}
 	n, err := strconv.ParseUint(s.arg(1), 10, 32)
 	if err != nil {
@@ -236,6 +235,9 @@ func (d *dhcpd) route(i *radvdInterface, s *statement) {
 	r.add("-", "{"+text+"}", s.Place)
 }
 
+// maxNAT64 is the longest lifetime of a NAT64's prefix: 13 bits of eight seconds (RFC 8781 section 4).
+const maxNAT64 = 8191 * 8
+
 func (d *dhcpd) nat64(i *radvdInterface, s *statement) {
 	p, ok := prefixText(s.arg(1))
 	if !ok {
@@ -246,7 +248,10 @@ func (d *dhcpd) nat64(i *radvdInterface, s *statement) {
 	for _, o := range s.block {
 		if n, ok := uint64(0), false; o.head() == "AdvValidLifetime" {
 			if n, ok = d.lifetime(o); ok {
-				text += ", lifetime: " + duration(n)
+				if n > maxNAT64 {
+					d.review(o.Place, "%s: an advertisement can say %s of a NAT64 at most (RFC 8781)", o, duration(maxNAT64))
+				}
+				text += ", lifetime: " + duration(min(n, maxNAT64))
 			}
 			continue
 		}

@@ -86,8 +86,8 @@ var raFields = []field[RA]{
 	{name: "preference", set: put(func(r *RA) *Value[string] { return &r.Preference }, oneOf(preferences))},
 	{name: "prefixes", set: func(p *parser, r *RA, v value) { r.Prefixes, _ = someOf((*parser).raPrefix)(p, v) }},
 	{name: "routes", set: func(p *parser, r *RA, v value) { r.Routes, _ = someOf((*parser).raRoute)(p, v) }},
-	{name: "rdnss_lifetime", set: put(func(r *RA) *Value[time.Duration] { return &r.RDNSSLifetime }, within(0, maxLifetime, ""))},
-	{name: "dnssl_lifetime", set: put(func(r *RA) *Value[time.Duration] { return &r.DNSSLLifetime }, within(0, maxLifetime, ""))},
+	{name: "rdnss_lifetime", set: put(func(r *RA) *Value[time.Duration] { return &r.RDNSSLifetime }, lasting(0))},
+	{name: "dnssl_lifetime", set: put(func(r *RA) *Value[time.Duration] { return &r.DNSSLLifetime }, lasting(0))},
 	{name: "pref64", set: func(p *parser, r *RA, v value) { r.Pref64, _ = someOf((*parser).raPref64)(p, v) }},
 	{name: "captive_portal", set: put(func(r *RA) *Value[string] { return &r.CaptivePortal }, (*parser).portal)},
 }
@@ -96,13 +96,13 @@ var raPrefixFields = []field[RAPrefix]{
 	{name: "prefix", set: put(func(r *RAPrefix) *Value[netip.Prefix] { return &r.Prefix }, (*parser).prefix)},
 	{name: "autonomous", set: put(func(r *RAPrefix) *Value[bool] { return &r.Autonomous }, (*parser).boolean)},
 	{name: "on_link", set: put(func(r *RAPrefix) *Value[bool] { return &r.OnLink }, (*parser).boolean)},
-	{name: "preferred", set: put(func(r *RAPrefix) *Value[time.Duration] { return &r.Preferred }, within(0, maxLifetime, ""))},
-	{name: "valid", set: put(func(r *RAPrefix) *Value[time.Duration] { return &r.Valid }, within(time.Second, maxLifetime, ""))},
+	{name: "preferred", set: put(func(r *RAPrefix) *Value[time.Duration] { return &r.Preferred }, lasting(0))},
+	{name: "valid", set: put(func(r *RAPrefix) *Value[time.Duration] { return &r.Valid }, lasting(time.Second))},
 }
 
 var raRouteFields = []field[RARoute]{
 	{name: "prefix", set: put(func(r *RARoute) *Value[netip.Prefix] { return &r.Prefix }, (*parser).route)},
-	{name: "lifetime", set: put(func(r *RARoute) *Value[time.Duration] { return &r.Lifetime }, within(0, maxLifetime, ""))},
+	{name: "lifetime", set: put(func(r *RARoute) *Value[time.Duration] { return &r.Lifetime }, lasting(0))},
 	{name: "preference", set: put(func(r *RARoute) *Value[string] { return &r.Preference }, oneOf(preferences))},
 }
 

@@ -157,11 +157,16 @@ func within(least, most time.Duration, source string) func(*parser, value) (time
 }
 
 // lifetime reads the lifetime of a lease: a duration, or infinite.
-func (p *parser) lifetime(v value) (time.Duration, bool) {
-	if v.node.Kind == yaml.ScalarNode && v.node.Value == "infinite" {
-		return Infinite, true
+func (p *parser) lifetime(v value) (time.Duration, bool) { return lasting(time.Second)(p, v) }
+
+// lasting reads a lifetime from the least one on: a duration, or infinite.
+func lasting(least time.Duration) func(*parser, value) (time.Duration, bool) {
+	return func(p *parser, v value) (time.Duration, bool) {
+		if v.node.Kind == yaml.ScalarNode && v.node.Value == "infinite" {
+			return Infinite, true
+		}
+		return within(least, maxLifetime, "")(p, v)
 	}
-	return within(time.Second, maxLifetime, "")(p, v)
 }
 
 // brief writes a duration as people do in the inventory: 12h, not 12h0m0s.
