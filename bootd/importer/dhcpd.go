@@ -102,7 +102,32 @@ func (d *dhcpd) file(list []*statement) {
 		}
 	}
 	d.statements(list, scope{to: d.defaults})
+	d.ownTimes()
 	d.decideBoot()
+}
+
+// dhcpdValid is the lease time of dhcpd that nobody wrote, in seconds (DEFAULT_DEFAULT_LEASE_TIME in includes/dhcpd.h).
+const dhcpdValid = 43200
+
+// ownTimes writes the lifetimes that dhcpd takes where the file says none: what is preferred is five eighths of what is valid
+// (server/dhcpv6.c).
+func (d *dhcpd) ownTimes() {
+	const said = "dhcpd's default"
+	wrote := d.defaults.get("preferred") != nil
+	if d.defaults.get("valid") == nil {
+		d.defaults.kids = append(d.defaults.kids, &node{key: "valid", value: duration(dhcpdValid), said: said})
+	}
+	for _, n := range append([]*node{d.defaults}, d.networks.kids...) {
+		valid := n.get("valid")
+		if valid == nil || n.get("preferred") != nil || wrote {
+			continue
+		}
+		v := secondsOf(valid.value)
+		if v != infinity {
+			v = v/2 + v/8
+		}
+		n.kids = append(n.kids, &node{key: "preferred", value: duration(max(v, 1)), from: valid.from, said: said})
+	}
 }
 
 // define reads option NAME code N = TYPE.

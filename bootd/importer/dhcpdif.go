@@ -84,7 +84,7 @@ func (d *dhcpd) decideBoot() {
 		}
 	}
 	d.boot(answers)
-	if len(d.ifs) > 0 && len(d.hosts.kids) == 0 && !slices.ContainsFunc(d.nets, func(n *iscNetwork) bool { return len(n.pools) > 0 }) {
+	if len(d.ifs) > 0 && len(d.hosts.kids) == 0 && !slices.ContainsFunc(d.nets, func(n *iscNetwork) bool { return len(n.pools)+len(n.pds) > 0 }) {
 		d.set(d.defaults, "unknown", "discover", d.ifs[0].at)
 		d.review(d.ifs[0].at, "no machine is listed, and every one was told what to boot: bootd boots those that are listed; the others say who they are, and boot their own disks (bootd discovered, bootd adopt)")
 	}
@@ -214,10 +214,10 @@ func (d *dhcpd) identifier(h *newHost, x *statement) {
 
 // strangers says what became of "deny unknown-clients": a pool is for everybody.
 func (d *dhcpd) strangers() {
-	pool := slices.ContainsFunc(d.nets, func(n *iscNetwork) bool { return len(n.pools) > 0 })
+	pool := slices.ContainsFunc(d.nets, func(n *iscNetwork) bool { return len(n.pools)+len(n.pds) > 0 })
 	for _, at := range d.denied {
 		if pool {
-			d.review(at, "deny unknown-clients: range6 became a pool, which machines get addresses of that nobody listed: without unknown: pool and pool: only those that are listed get one")
+			d.review(at, "deny unknown-clients: range6 and prefix6 became a pool, of which machines get something that nobody listed: without unknown: pool and pool: only those that are listed do")
 		} else {
 			d.itself(at, "deny unknown-clients: machines that are not listed get nothing without a pool")
 		}
@@ -254,6 +254,8 @@ func (d *dhcpd) finish(in ISC) {
 		}
 		if len(n.pools) > 0 {
 			n.node.kids = append(n.node.kids, &node{key: "unknown", value: "pool", from: n.pools[0].from}, gathered("pool", n.pools))
+		} else if len(n.pds) > 0 {
+			n.node.kids = append(n.node.kids, prefixesAlone(n.pds[0].from)...)
 		}
 		switch {
 		case n.routed:

@@ -179,7 +179,38 @@ func (k *kea) server(v *jvalue) {
 		},
 		"ddns-send-updates": func(m jmember) { k.ddnsKey(m, path) },
 	}))
+	k.ownTimes()
 	k.finish()
+}
+
+// The lifetimes of Kea that nobody wrote, in seconds (GLOBAL6_DEFAULTS in src/lib/dhcpsrv/parsers/simple_parser6.cc).
+const keaPreferred, keaValid = 3600, 7200
+
+// ownTimes writes the lifetimes that Kea takes where the file says none. One that is preferred for longer than it is valid
+// becomes five eighths of that (AllocEngine::getLifetimes6).
+func (k *kea) ownTimes() {
+	const said = "Kea's default"
+	wrote := k.defaults.get("preferred") != nil
+	for _, x := range []struct {
+		key  string
+		time uint64
+	}{{"preferred", keaPreferred}, {"valid", keaValid}} {
+		if k.defaults.get(x.key) == nil {
+			k.defaults.kids = append(k.defaults.kids, &node{key: x.key, value: duration(x.time), said: said})
+		}
+	}
+	for _, n := range append([]*node{k.defaults}, k.networks.kids...) {
+		valid := n.get("valid")
+		if valid == nil || wrote || secondsOf(valid.value) >= keaPreferred {
+			continue
+		}
+		short := &node{key: "preferred", value: duration(max(secondsOf(valid.value)*5/8, 1)), from: valid.from, said: said}
+		if old := n.get("preferred"); old == nil {
+			n.kids = append(n.kids, short)
+		} else if old.said == said {
+			*old = *short
+		}
+	}
 }
 
 func (k *kea) database(m jmember, path string) {
@@ -258,7 +289,7 @@ func (k *kea) common(to *node, path string, t keaTimers, more map[string]entry) 
 	// A time that is what bootd tells anyway, a half and four fifths of the preferred lifetime, is not written.
 	timer := func(key string, num, den uint64) entry {
 		return func(m jmember) {
-			preferred := uint64(12 * 3600)
+			preferred := uint64(keaPreferred)
 			if t.preferred != nil {
 				preferred, _ = strconv.ParseUint(t.preferred.text, 10, 32)
 			}
@@ -331,6 +362,15 @@ func duration(n uint64) string {
 		return fmt.Sprintf("%dm", n/60)
 	}
 	return fmt.Sprintf("%ds", n)
+}
+
+// secondsOf reads what duration writes.
+func secondsOf(text string) uint64 {
+	if text == "infinite" {
+		return infinity
+	}
+	n, _ := strconv.ParseUint(text[:len(text)-1], 10, 32)
+	return n * map[byte]uint64{'s': 1, 'm': 60, 'h': 3600, 'd': 86400}[text[len(text)-1]]
 }
 
 // prefixText reads a prefix, host bits cut off as Kea does.

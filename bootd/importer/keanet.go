@@ -247,6 +247,8 @@ func (k *kea) finish() {
 		head = append(head, gathered("relay", l.relays), gathered("prefix", l.prefixes))
 		if len(l.pools) > 0 {
 			head = append(head, &node{key: "unknown", value: "pool", from: l.pools[0].from}, gathered("pool", l.pools))
+		} else if len(l.delegates) > 0 {
+			head = append(head, prefixesAlone(l.delegates[0].from)...)
 		}
 		head = append(head, gathered("delegate", l.delegates))
 		for _, n := range l.node.kids {
@@ -261,6 +263,11 @@ func (k *kea) finish() {
 			}
 		}
 	}
+}
+
+// prefixesAlone is a pool of prefixes beside which there is none of addresses.
+func prefixesAlone(from Place) []*node {
+	return []*node{{key: "unknown", value: "pool", from: from}, {key: "pool", value: "none", from: from}}
 }
 
 // gathered is a key with one value or a list.

@@ -16,6 +16,8 @@ type Pool struct {
 	Ranges []Value[Range]
 	// Exclude are given to nobody.
 	Exclude []Value[Range]
+	// None: there are no addresses for them, only prefixes of `delegate:`.
+	None bool
 }
 
 // Set reports whether somebody wrote the pool.
@@ -84,14 +86,19 @@ func ranges(p *parser, v value) ([]Value[Range], bool) {
 	return someOf(placed((*parser).addrRange))(p, v)
 }
 
-// pool reads ranges, or ranges and what is left out of them.
+// pool reads ranges, or ranges and what is left out of them, or none.
 func (p *parser) pool(n *Network, v value) {
 	n.Pool.Pos = v.pos()
 	before := len(p.faults)
-	if v.node.Kind != yaml.MappingNode {
+	switch {
+	case v.node.Kind == yaml.ScalarNode && v.node.Value == "none":
+		n.Pool.None = true
+	case v.node.Kind != yaml.MappingNode:
 		n.Pool.Ranges, _ = ranges(p, v)
-	} else if walk(p, v, poolFields, &n.Pool); len(n.Pool.Ranges) == 0 && len(p.faults) == before {
-		p.bad(v, `has no ranges: write ranges: ["::1000-::1fff"]`)
+	default:
+		if walk(p, v, poolFields, &n.Pool); len(n.Pool.Ranges) == 0 && len(p.faults) == before {
+			p.bad(v, `has no ranges: write ranges: ["::1000-::1fff"]`)
+		}
 	}
 	if len(p.faults) > before {
 		n.Pool = Pool{} // one mistake, one fault
@@ -150,13 +157,16 @@ func high(a netip.Addr) uint64 {
 func (c *checker) pools() {
 	for i := range c.inv.Networks {
 		n := &c.inv.Networks[i]
-		if !n.Pool.Set() || c.incomplete[n.Name] || n.Auto.Set() { // of an interface: known when it is
+		if n.Pool.None && len(n.Delegate) == 0 {
+			c.fault(n.Pool.Pos, "networks."+pathKey(n.Name)+".pool", "none, and no delegate: machines that nobody listed would get nothing: write unknown: ignore")
+		}
+		if !n.Pool.Set() && !n.Pool.None || c.incomplete[n.Name] || n.Auto.Set() { // of an interface: known when it is
 			continue
 		}
 		if u := n.Unknown.Or(c.inv.Defaults.Unknown).Or(Builtin().Unknown); u.V != "pool" {
 			c.fault(n.Pool.Pos, "networks."+pathKey(n.Name)+".pool", "unknown: %s (%s) gives nobody an address of it: write unknown: pool", u.V, u.From)
 		}
-		if c.inside(n, n.Pool.Ranges) && c.inside(n, n.Pool.Exclude) {
+		if c.inside(n, n.Pool.Ranges) && c.inside(n, n.Pool.Exclude) && !n.Pool.None {
 			c.apart(n)
 		}
 	}

@@ -172,7 +172,7 @@ func (r *resolver) pools() {
 		in := r.written[n.Name]
 		for _, p := range n.Prefixes {
 			ranges := in.Pool.In(p.Prefix)
-			if !in.Pool.Set() {
+			if !in.Pool.Set() && !in.Pool.None {
 				ranges = []inventory.Range{inventory.DefaultPool(p.Prefix)}
 			}
 			if len(ranges) > 0 {

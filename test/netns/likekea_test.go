@@ -18,12 +18,12 @@ import (
 	"bootd.internal/lab/labtest"
 )
 
-// machine is a client with a card on Kea's link and one with the same MAC on bootd's, and one DUID.
+// machine is a client with a card on the link of the original and one with the same MAC on bootd's, and one DUID.
 type machine struct {
 	mac  string
 	duid []byte
-	// kea and bootd are its sockets and what it has of each.
-	kea, bootd *peer
+	// theirs and bootd are its sockets and what it has of each server.
+	theirs, bootd *peer
 }
 
 // peer is one server as a machine knows it.
@@ -47,21 +47,54 @@ type step struct {
 	silent []string
 }
 
+// original is a server with a configuration, and how bootd import is asked to read it.
+type original struct {
+	name string
+	// dir is below bootd/importer/testdata; conf is the server's own file there, more are further arguments of bootd import.
+	dir, conf string
+	more      []string
+	// prefix is the server's on the link.
+	prefix string
+	run    func(*both, *testing.T, *lab.Node, string)
+	// steps are asked besides the usual ones.
+	steps []step
+	// silent are further servers that do not answer a step.
+	silent map[string][]string
+}
+
 // TestImportedAnswersLikeKea asks Debian's Kea with the configuration of case 2, and bootd with what bootd import made of it,
 // the same 200 questions, and compares the answers option by option. The differences are those of docs/migrating.md, each
 // with its reason, and no other.
 func TestImportedAnswersLikeKea(t *testing.T) {
-	r := startBoth(t)
+	found := map[string]string{}
+	for _, dir := range []string{"case2", "plain-kea"} { // the second has none of the times that the first has
+		t.Run(dir, func(t *testing.T) {
+			asked, here := compare(t, original{name: "kea", dir: dir, conf: "kea-dhcp6.conf", prefix: "2001:db8::1/64", run: (*both).kea})
+			if asked < 200 {
+				t.Errorf("only %d questions were asked", asked)
+			}
+			for d, where := range here {
+				found[d] = dir + ": " + where
+			}
+		})
+	}
+	listed(t, "Kea", found)
+}
+
+// compare asks both servers all questions of all machines; found are the differences, with the question that showed each first.
+func compare(t *testing.T, o original) (asked int, found map[string]string) {
+	t.Helper()
+	r := startBoth(t, o)
 	r.machines[len(r.machines)-1].bootd.warm(t)
-	found := map[string]string{} // difference -> where it was seen first
-	asked := 0
+	found = map[string]string{}
 	for i, m := range r.machines {
-		for _, s := range r.steps() {
+		for _, s := range append(r.steps(), o.steps...) {
 			if i == 0 && strings.Contains(s.name, "decline") {
 				continue // its address would be out of use when the same machine comes with its other DUID
 			}
 			asked++
-			a, b := r.ask(t, m, s)
+			s.silent = append(slices.Clip(s.silent), o.silent[s.name]...)
+			a, b := m.theirs.ask(t, m, s), m.bootd.ask(t, m, s)
 			for _, d := range differences(a, b) {
 				if _, ok := found[d]; !ok {
 					found[d] = fmt.Sprintf("%s of %s with DUID %x", s.name, m.mac, m.duid)
@@ -69,16 +102,19 @@ func TestImportedAnswersLikeKea(t *testing.T) {
 			}
 		}
 	}
-	if asked < 200 {
-		t.Errorf("only %d questions were asked", asked)
-	}
-	listed := listedDifferences(t)
+	return asked, found
+}
+
+// listed compares the differences that were found with the rows of docs/migrating.md.
+func listed(t *testing.T, server string, found map[string]string) {
+	t.Helper()
+	rows := listedDifferences(t, server)
 	for d, where := range found {
-		if !slices.Contains(listed, d) {
+		if !slices.Contains(rows, d) {
 			t.Errorf("docs/migrating.md has no row for %s (first: %s)", d, where)
 		}
 	}
-	for _, d := range listed {
+	for _, d := range rows {
 		if _, ok := found[d]; !ok {
 			t.Errorf("docs/migrating.md lists %s, which was not seen", d)
 		}
@@ -88,6 +124,7 @@ func TestImportedAnswersLikeKea(t *testing.T) {
 // both are the two servers and their clients.
 type both struct {
 	*lab.Lab
+	original
 	machines []*machine
 	// delegates: the import took over the pool of prefixes.
 	delegates bool
@@ -96,23 +133,19 @@ type both struct {
 // iaid of the machines' first identity association.
 const firstIAID, otherIAID = 1, 7
 
-func startBoth(t *testing.T) *both {
+func startBoth(t *testing.T, o original) *both {
 	t.Helper()
-	r := &both{Lab: labtest.New(t)}
-	original, err := os.ReadFile("../../bootd/importer/testdata/case2/kea-dhcp6.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf := r.Path("kea-dhcp6.conf")
-	if err := os.WriteFile(conf, original, 0o644); err != nil {
+	r := &both{Lab: labtest.New(t), original: o}
+	if err := os.CopyFS(r.Path(o.dir), os.DirFS("../../bootd/importer/testdata/"+o.dir)); err != nil {
 		t.Fatal(err)
 	}
 	links := map[string]*lab.Link{}
-	for _, name := range []string{"kea", "bootd"} {
+	for _, name := range []string{o.name, "bootd"} {
+		var err error
 		if links[name], err = r.Link(name); err != nil {
 			t.Fatal(err)
 		}
-		r.server(t, name, links[name], conf)
+		r.server(t, name, links[name])
 	}
 	duids := [][]byte{
 		// The machine of the reservation, by a DUID without a MAC, and by that of the original.
@@ -130,7 +163,7 @@ func startBoth(t *testing.T) *both {
 		if mac == "" { // the machine before it again
 			first := r.machines[i-1]
 			r.machines = append(r.machines, &machine{
-				mac: first.mac, duid: duids[i], kea: first.kea.again(), bootd: first.bootd.again(),
+				mac: first.mac, duid: duids[i], theirs: first.theirs.again(), bootd: first.bootd.again(),
 			})
 			continue
 		}
@@ -138,7 +171,7 @@ func startBoth(t *testing.T) *both {
 		for _, p := range []struct {
 			to   **peer
 			name string
-		}{{&m.kea, "kea"}, {&m.bootd, "bootd"}} {
+		}{{&m.theirs, o.name}, {&m.bootd, "bootd"}} {
 			*p.to = r.client(t, fmt.Sprintf("%s%d", p.name, i), p.name, mac, links[p.name])
 		}
 		r.machines = append(r.machines, m)
@@ -150,8 +183,8 @@ func (p *peer) again() *peer {
 	return &peer{name: p.name, conn: p.conn, to: p.to, xid: p.xid, silent: p.silent, addrs: map[uint32]netip.Addr{}, pd: map[uint32]netip.Prefix{}}
 }
 
-// server starts Kea on the original, or bootd on what it is imported to.
-func (r *both) server(t *testing.T, name string, link *lab.Link, conf string) {
+// server starts the original on its configuration, or bootd on what that is imported to.
+func (r *both) server(t *testing.T, name string, link *lab.Link) {
 	t.Helper()
 	n, err := r.Node(name)
 	if err != nil {
@@ -159,17 +192,19 @@ func (r *both) server(t *testing.T, name string, link *lab.Link, conf string) {
 	}
 	err = n.Attach(link, lab.Interface{
 		Name: "eth1", Self: lab.NoAddress,
-		Addr: []netip.Prefix{netip.MustParsePrefix("fe80::1/64"), netip.MustParsePrefix("2001:db8::1/64")},
+		Addr: []netip.Prefix{netip.MustParsePrefix("fe80::1/64"), netip.MustParsePrefix(r.prefix)},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if name == "kea" {
-		r.kea(t, n, conf)
+	conf := r.Path(r.dir + "/" + r.conf)
+	if name == r.name {
+		r.run(r, t, n, conf)
 		return
 	}
 	binary := os.Getenv(labtest.BinaryEnv)
-	cmd := n.Command(labtest.Context(t, patience), binary, "import", "kea", conf)
+	cmd := n.Command(labtest.Context(t, patience), binary, append([]string{"import", r.name, conf}, r.more...)...)
+	cmd.Dir = r.Path(r.dir)
 	var notes strings.Builder
 	cmd.Stderr = &notes
 	inventory, err := cmd.Output()
@@ -177,7 +212,7 @@ func (r *both) server(t *testing.T, name string, link *lab.Link, conf string) {
 		t.Fatalf("importing: %v\n%s", err, notes.String())
 	}
 	r.delegates = strings.Contains(string(inventory), "delegate:")
-	if !r.delegates && !strings.Contains(notes.String(), ".delegate: ") {
+	if r.name == "kea" && !r.delegates && !strings.Contains(notes.String(), ".delegate: ") {
 		t.Errorf("the pool of prefixes is neither taken over nor missed:\n%s", notes.String())
 	}
 	for path, text := range map[string][]byte{"inventory.yaml": inventory, "files/ipxe.efi": loaders()["ipxe.efi"]} {
@@ -197,12 +232,18 @@ func (r *both) server(t *testing.T, name string, link *lab.Link, conf string) {
 // kea runs Kea until the test ends.
 func (r *both) kea(t *testing.T, n *lab.Node, conf string) {
 	t.Helper()
-	log, err := os.Create(r.Path("kea.log"))
+	r.until(t, n, "DHCP6_STARTED", "kea-dhcp6", "-c", conf)
+}
+
+// until runs the original until the test ends, and waits until it says the word.
+func (r *both) until(t *testing.T, n *lab.Node, word, program string, args ...string) {
+	t.Helper()
+	log, err := os.Create(r.Path(program + ".log"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := n.Command(ctx, "kea-dhcp6", "-c", conf)
+	cmd := n.Command(ctx, program, args...)
 	cmd.Env = append(os.Environ(), "KEA_PIDFILE_DIR="+r.Dir, "KEA_LOCKFILE_DIR="+r.Dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -213,12 +254,13 @@ func (r *both) kea(t *testing.T, n *lab.Node, conf string) {
 		_ = cmd.Wait() // it was told to end
 		_ = log.Close()
 	})
-	err = lab.WaitFor(labtest.Context(t, patience), "Kea serves", func() bool {
+	err = lab.WaitFor(labtest.Context(t, patience), program+" serves", func() bool {
 		text, err := os.ReadFile(log.Name())
-		return err == nil && strings.Contains(string(text), "DHCP6_STARTED")
+		return err == nil && strings.Contains(string(text), word)
 	})
 	if err != nil {
-		t.Fatal(err)
+		text, _ := os.ReadFile(log.Name())
+		t.Fatalf("%v:\n%s", err, text)
 	}
 }
 
@@ -300,7 +342,7 @@ func (r *both) steps() []step {
 		}
 	}
 	foreign := []byte{0, 3, 0, 1, 2, 0, 0, 0, 0, 1}
-	nobody := []string{"kea", "bootd"}
+	nobody := []string{"kea", "dhcpd", "bootd"}
 	steps := []step{
 		{"Solicit", to(msgSolicit, false, fresh(firstIAID)), nil},
 		{"Request", to(msgRequest, true, own(firstIAID)), nil},
@@ -336,13 +378,6 @@ func (r *both) steps() []step {
 			step{"Renew of a prefix", to(msgRenew, true, prefix), nil}, step{"Release of a prefix", to(msgRelease, true, prefix), nil})
 	}
 	return steps
-}
-
-// ask asks both servers one question. Silence is nil.
-func (r *both) ask(t *testing.T, m *machine, s step) (kea, bootd *reply) {
-	t.Helper()
-	kea, bootd = m.kea.ask(t, m, s), m.bootd.ask(t, m, s)
-	return kea, bootd
 }
 
 // answerTime bounds one answer; marks are how many questions with an answer go behind one that is met with silence.
@@ -433,15 +468,15 @@ func (p *peer) await(t *testing.T, xid uint32, s step) []byte {
 	}
 }
 
-// differences compares two answers option by option: "option: Kea's -> bootd's".
-func differences(kea, bootd *reply) []string {
+// differences compares two answers option by option, as rows of docs/migrating.md.
+func differences(theirs, bootd *reply) []string {
 	words := func(r *reply) map[string]string {
 		if r == nil {
 			return map[string]string{"answer": "none"}
 		}
 		return r.words
 	}
-	a, b := words(kea), words(bootd)
+	a, b := words(theirs), words(bootd)
 	var out []string
 	if a["answer"] != b["answer"] {
 		return []string{row("answer", a["answer"], b["answer"])}
@@ -461,26 +496,26 @@ func differences(kea, bootd *reply) []string {
 	return out
 }
 
-func row(what, kea, bootd string) string {
+func row(what, theirs, bootd string) string {
 	none := func(s string) string {
 		if s == "" {
 			return "not sent"
 		}
 		return s
 	}
-	return fmt.Sprintf("| %s | %s | %s |", what, none(kea), none(bootd))
+	return fmt.Sprintf("| %s | %s | %s |", what, none(theirs), none(bootd))
 }
 
 // listedDifferences are the rows of the table in docs/migrating.md, without their reasons.
-func listedDifferences(t *testing.T) []string {
+func listedDifferences(t *testing.T, server string) []string {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/migrating.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text2, ok := strings.Cut(string(text), "\n| answer | Kea | bootd | why |\n|---|---|---|---|\n")
+	_, text2, ok := strings.Cut(string(text), "\n| answer | "+server+" | bootd | why |\n|---|---|---|---|\n")
 	if !ok {
-		t.Fatal("docs/migrating.md has no table of differences from Kea")
+		t.Fatalf("docs/migrating.md has no table of differences from %s", server)
 	}
 	var rows []string
 	for l := range strings.SplitSeq(text2, "\n") {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -17,6 +18,7 @@ const (
 
 	codeClient, codeServer, codeIANA, codeIATA, codeIAAddr = 1, 2, 3, 4, 5
 	codeORO, codePreference, codeElapsed                   = 6, 7, 8
+	codeUserClass, codeBootURL, codeArch                   = 15, 59, 61
 	codeStatus, codeRapid, codeIAPD, codeIAPrefix          = 13, 14, 25, 26
 )
 
@@ -76,6 +78,9 @@ type question struct {
 	ias    []ia
 	oro    []uint16
 	rapid  bool
+	// arch is the content of option 61, class one class of option 15.
+	arch  []byte
+	class string
 }
 
 func (q question) encode(xid uint32) []byte {
@@ -96,6 +101,12 @@ func (q question) encode(xid uint32) []byte {
 			v = binary.BigEndian.AppendUint16(v, c)
 		}
 		b = appendOption(b, codeORO, v)
+	}
+	if q.arch != nil {
+		b = appendOption(b, codeArch, q.arch)
+	}
+	if q.class != "" {
+		b = appendOption(b, codeUserClass, append([]byte{0, byte(len(q.class))}, q.class...))
 	}
 	if q.rapid {
 		b = appendOption(b, codeRapid, nil)
@@ -127,6 +138,8 @@ func readReply(b []byte, asked question) reply {
 			r.words["status"] = statusWord(data)
 		case codePreference:
 			r.words["preference"] = fmt.Sprint(data[0])
+		case codeBootURL:
+			r.words["option 59"] = string(data)
 		default:
 			r.words[fmt.Sprintf("option %d", code)] = "0x" + hex.EncodeToString(data)
 		}
@@ -141,11 +154,11 @@ func statusWord(data []byte) string {
 	return statusNames[binary.BigEndian.Uint16(data)]
 }
 
-// The original's reservation and pools.
+// The originals' reservation and pools.
 var (
 	caseReserved = netip.MustParseAddr("2001:db8::5054:ff:fed6:c2a9")
 	casePool     = [2]netip.Addr{netip.MustParseAddr("2001:db8::100"), netip.MustParseAddr("2001:db8::ffff")}
-	casePD       = netip.MustParsePrefix("2001:db8:fff::/48")
+	casePD       = []netip.Prefix{netip.MustParsePrefix("2001:db8:fff::/48"), netip.MustParsePrefix("2001:db8:0:100::/56")}
 )
 
 // identity puts an IA into words: addresses of a pool are alike, as each server picks its own.
@@ -190,7 +203,7 @@ func (r *reply) identity(code uint16, data []byte, asked question) {
 		case code == codeIAPrefix && len(data) >= 25:
 			p := netip.PrefixFrom(netip.AddrFrom16([16]byte(data[9:25])), int(data[8]))
 			where := "a prefix of elsewhere"
-			if casePD.Overlaps(p) {
+			if slices.ContainsFunc(casePD, p.Overlaps) {
 				where = fmt.Sprintf("a /%d of the pool", p.Bits())
 			}
 			if p == named.named {
