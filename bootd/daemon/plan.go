@@ -243,6 +243,9 @@ func (p *Plan) checkTemplates() []Fault {
 // checkFiles looks for what hosts boot from; each missing file is one fault with the hosts that need it.
 func (p *Plan) checkFiles() []Fault {
 	dir, err := files.Open(p.Files)
+	if inv := p.Inventory; errors.Is(err, fs.ErrNotExist) && !inv.Serve.Files.Set() && len(inv.Serve.Loaders)+len(inv.Hosts)+len(inv.Profiles) == 0 {
+		return nil // nobody boots here
+	}
 	if err != nil {
 		text := fmt.Sprintf("files: there is no directory %s: make it, or set serve.files", p.Files)
 		if !errors.Is(err, fs.ErrNotExist) {

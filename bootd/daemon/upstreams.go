@@ -41,6 +41,9 @@ func (d *Daemon) openUpstreams(ctx context.Context, publish func(string, []site.
 	if _, err := io.ReadFull(crypto.Reader, seed[:]); err != nil {
 		return fmt.Errorf("taking chance for transactions: %w", err)
 	}
+	for _, u := range d.world.Snapshot().Inventory.Upstreams {
+		publish(u.Name, upstream.Kept(d.store, u.Name))
+	}
 	d.upstreams = upstream.New(upstream.Config{
 		Snapshot: d.world.Snapshot, Changed: d.world.Changed, Store: d.store, Observer: d.watch, Client: duid, Now: d.now, Final: d.finalRA.Load,
 		Rand: rand.New(rand.NewPCG(binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:]))),

@@ -47,6 +47,32 @@ func recordKey(name string) store.Key {
 	return store.Key{Table: store.TableNode, ID: "upstream/" + name}
 }
 
+// read gives what an upstream gave last.
+func read(s store.Store, name string) (held uplink.Held) {
+	s.Read(func(v store.View) {
+		held = uplink.Held{}
+		if b, ok := v.Get(recordKey(name)); ok && json.Unmarshal(b, &held) != nil {
+			held = uplink.Held{} // nobody can repair it, and a server knows what we have
+		}
+	})
+	return held
+}
+
+// Kept are the prefixes that an upstream gave in an earlier life of the daemon: networks are made of them before the first
+// packet goes out, or hosts would be told for a moment that they are gone.
+func Kept(s store.Store, name string) []site.Prefix { return prefixes(read(s, name)) }
+
+// prefixes are those among what is held.
+func prefixes(held uplink.Held) []site.Prefix {
+	var out []site.Prefix
+	for _, b := range held.Bindings {
+		if !b.Address {
+			out = append(out, site.Prefix{Prefix: b.Prefix, PreferredUntil: b.PreferredUntil, ValidUntil: b.ValidUntil})
+		}
+	}
+	return out
+}
+
 // iaid follows from the upstream's name and the place in its list, so that it outlives interfaces and restarts.
 func iaid(name, kind string, i int) ident.IAID {
 	sum := sha256.Sum256([]byte("bootd upstream " + name + " " + kind + strconv.Itoa(i)))
@@ -72,16 +98,8 @@ func (m *Module) config(u inventory.Uplink) uplink.Config {
 }
 
 func (m *Module) newClient(u inventory.Uplink) *client {
-	var held uplink.Held
-	m.cfg.Store.Read(func(v store.View) {
-		if b, ok := v.Get(recordKey(u.Name)); ok {
-			if err := json.Unmarshal(b, &held); err != nil { // nobody can repair it, and a server knows what we have
-				held = uplink.Held{}
-			}
-		}
-	})
 	c := &client{module: m}
-	c.configure(u, held)
+	c.configure(u, read(m.cfg.Store, u.Name))
 	now := m.cfg.Now()
 	if held := c.machine.Held(); len(held.Bindings) > 0 {
 		c.do(now, c.machine.Tick(now, m.cfg.Rand)) // what ended while nobody was here
@@ -252,15 +270,7 @@ func (c *client) kept(held uplink.Held) (before uplink.Held) {
 	return before
 }
 
-func (c *client) publish() {
-	var out []site.Prefix
-	for _, b := range c.machine.Held().Bindings {
-		if !b.Address {
-			out = append(out, site.Prefix{Prefix: b.Prefix, PreferredUntil: b.PreferredUntil, ValidUntil: b.ValidUntil})
-		}
-	}
-	c.module.cfg.Publish(c.conf.Name, out)
-}
+func (c *client) publish() { c.module.cfg.Publish(c.conf.Name, prefixes(c.machine.Held())) }
 
 // putAddresses makes the addresses of the link those that are held.
 func (c *client) putAddresses(now time.Time, before uplink.Held) {
