@@ -209,7 +209,14 @@ func (d *dhcpd) identifier(h *newHost, x *statement) {
 		h.setDUID(x.arg(3), x.Place)
 		return
 	}
-	d.lost(x.Place, "%s: a host is known by its MAC, its UUID or its DUID", x)
+	if x.arg(1) == "v6relopt" {
+		key, known := map[string]string{"dhcp6.interface-id": "interface_id", "dhcp6.remote-id": "remote_id"}[x.arg(3)]
+		if known {
+			d.lost(x.Place, "%s: dhcpd does not say which relay that is: write port: {relay: LINK-ADDRESS, %s: ...} for the host, and relay: LINK-ADDRESS for its network", x, key)
+			return
+		}
+	}
+	d.lost(x.Place, "%s: a host is known by its MAC, its UUID, its DUID or its port (an interface-id or remote-id of a relay)", x)
 }
 
 // strangers says what became of "deny unknown-clients": a pool is for everybody.

@@ -260,3 +260,23 @@ func TestNestedIncludes(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestFlexID: an expression is about a port of the relay next to the client, or about something else.
+func TestFlexID(t *testing.T) {
+	for text, want := range map[string]flexID{
+		"relay6[0].option[18].hex":                             {key: "interface_id"},
+		"relay6[-1].option[18].hex":                            {key: "interface_id"},
+		" relay6[0] . option[37] . hex ":                       {key: "remote_id", enterprise: true},
+		"substring(relay6[0].option[37].hex, 4, all)":          {key: "remote_id"},
+		"substring(relay6[0].option[18].hex, 4, all)":          {},
+		"substring(relay6[0].option[37].hex, 0, 8)":            {},
+		"relay6[1].option[18].hex":                             {},
+		"relay6[0].option[18].hex, 4, all)":                    {},
+		"option[16].hex":                                       {},
+		"concat(relay6[0].peeraddr, relay6[0].option[18].hex)": {},
+	} {
+		if got, ok := readFlexID(text); got != want || ok != (want.key != "") {
+			t.Errorf("%s: %+v, %v", text, got, ok)
+		}
+	}
+}

@@ -44,6 +44,8 @@ type kea struct {
 	hostNames map[string]bool
 	byMAC     map[string]*node
 	ddns      bool
+	// port is what flex-id means, nil: no port.
+	port *flexID
 	// listens are the interfaces of the server: relays come in there.
 	listens *node
 }
@@ -151,6 +153,7 @@ func (k *kea) server(v *jvalue) {
 	if i := v.get("interfaces-config"); i != nil && i.kind == jMap {
 		k.interfaces(i, path+".interfaces-config")
 	}
+	k.flex(v)
 	t := k.timers(v)
 	k.each(v, path, k.common(k.defaults, path, t, map[string]entry{
 		"option-def":        func(jmember) {},
@@ -227,6 +230,8 @@ func (k *kea) hooks(m jmember, path string) {
 		switch {
 		case strings.HasPrefix(name, "libdhcp_lease_cmds"), strings.HasPrefix(name, "libdhcp_stat_cmds"):
 			k.itself(v.Place, "%s %s: bootd leases --json, and metrics", path, name)
+		case strings.HasPrefix(name, "libdhcp_flex_id") && k.port != nil:
+			k.itself(v.Place, "%s %s: hosts by the port of a relay (port:)", path, name)
 		default:
 			k.lost(v.Place, "%s %s: bootd loads no hooks", path, name)
 		}

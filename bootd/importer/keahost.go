@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -14,10 +15,8 @@ func (k *kea) reservation(v *jvalue, path string, l *keaLink) {
 	k.each(v, path, map[string]entry{
 		"hw-address": func(m jmember) { h.setMAC(m.value.text, m.Place) },
 		"duid":       func(m jmember) { h.setDUID(m.value.text, m.Place) },
-		"flex-id": func(m jmember) {
-			k.lost(m.Place, "%s.flex-id %s: a host is known by its MAC, its UUID or its DUID", path, oneLine(m.value.text))
-		},
-		"hostname": func(m jmember) { h.setName(m.value.text, m.Place) },
+		"flex-id":    func(m jmember) { k.flexID(&h, m, l) },
+		"hostname":   func(m jmember) { h.setName(m.value.text, m.Place) },
 		"ip-addresses": func(m jmember) {
 			for _, x := range m.value.list {
 				h.address(x.text, x.Place)
@@ -45,7 +44,7 @@ type newHost struct {
 	*draft
 	at                  Place
 	path, name, domain  string
-	mac, duid           *node
+	mac, duid, port     *node
 	addresses, prefixes []*node
 	more                node
 	// unknown: it is known by nothing that bootd knows.
@@ -107,13 +106,10 @@ func (h *newHost) prefix(s string, at Place) {
 // write puts the host into the section hosts. A card that is listed already gets what is new of it: other servers want a
 // reservation for each subnet, an inventory has one host.
 func (h *newHost) write(names map[string]bool, byMAC map[string]*node) {
-	if h.mac == nil && h.duid == nil {
+	who := cmp.Or(h.mac, h.duid, h.port)
+	if who == nil {
 		h.lost(h.at, "%s: the host is known by nothing that bootd knows a machine by", h.path)
 		return
-	}
-	who := h.duid
-	if h.mac != nil {
-		who = h.mac
 	}
 	n := byMAC[who.value]
 	if n == nil {
@@ -122,7 +118,7 @@ func (h *newHost) write(names map[string]bool, byMAC map[string]*node) {
 	} else if h.name != "" && h.name != n.key {
 		h.lost(h.nameAt, "%s: the machine is called %s already (%s)", h.path, n.key, n.from)
 	}
-	for _, x := range []*node{h.mac, h.duid} {
+	for _, x := range []*node{h.mac, h.duid, h.port} {
 		if x != nil {
 			h.put(n, x)
 		}
@@ -157,12 +153,11 @@ func appendTo(n *node, key string, items []*node) {
 func (h *newHost) unique(names map[string]bool) string {
 	name := hostLabel(h.name)
 	if name == "" {
-		id := h.duid
-		if h.mac != nil {
-			id = h.mac
+		name = "host-port"
+		if id := cmp.Or(h.mac, h.duid); id != nil {
+			digits := strings.NewReplacer(":", "", `"`, "").Replace(id.value)
+			name = "host-" + digits[max(0, len(digits)-12):]
 		}
-		digits := strings.NewReplacer(":", "", `"`, "").Replace(id.value)
-		name = "host-" + digits[max(0, len(digits)-12):]
 	}
 	base := name
 	for i := 2; names[name]; i++ {

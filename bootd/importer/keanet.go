@@ -9,8 +9,10 @@ import (
 
 // keaLink is a network to be: the subnets of one interface, of one shared network, or behind one relay.
 type keaLink struct {
-	node            *node
-	named           bool // by an interface or a relay
+	node  *node
+	named bool // by an interface or a relay
+	// relay is the one that hosts of its subnets, or of the subnet that is read, are behind.
+	relay           string
 	prefixes, pools []*node
 	delegates       []*node
 	relays          []*node
@@ -75,13 +77,16 @@ func (k *kea) shared(v *jvalue, path string, above keaTimers) {
 	}
 	l := k.link(iface, name, v.Place)
 	t := k.timers(v, above)
+	shared := relayOf(v)
 	if subnets != nil {
 		for i, s := range subnets.list {
 			if s.kind == jMap {
+				l.relay = shared
 				k.subnet(s, fmt.Sprintf("%s.subnet6[%d]", path, i), l, t)
 			}
 		}
 	}
+	l.relay = shared
 	// What the shared network says counts where no subnet of it said anything.
 	own := &node{key: l.node.key}
 	k.each(v, path, k.common(own, path, t, k.linkKeys(l, own, path, map[string]entry{
@@ -143,6 +148,9 @@ func (k *kea) subnet(v *jvalue, path string, l *keaLink, above keaTimers) {
 			name += id.text
 		}
 		l = k.link(k.where(v), name, v.Place)
+	}
+	if r := relayOf(v); r != "" {
+		l.relay = r
 	}
 	t := k.timers(v, above)
 	k.each(v, path, k.common(l.node, path, t, k.linkKeys(l, l.node, path, map[string]entry{
