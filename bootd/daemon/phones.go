@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/netip"
+	"sync"
 	"time"
 
 	"bootd.internal/bootd/authority"
@@ -16,7 +17,15 @@ type phones struct {
 	daemon *Daemon
 	own    *authority.Own
 	given  *authority.Given
+
+	mu sync.Mutex
+	// said is the last fault of the certificate that was told, at when.
+	said string
+	at   time.Time
 }
+
+// sayEvery is how often one and the same fault of the certificate is told: each phone that comes meets it.
+const sayEvery = time.Hour
 
 // openPhones opens HTTPS for phones, if the inventory has some that want it. cfg is that of plain HTTP.
 func (d *Daemon) openPhones(cfg httpd.Config, snap *site.Snapshot) error {
@@ -46,6 +55,10 @@ func (d *Daemon) openAuthority(snap *site.Snapshot) error {
 	}
 	if s.Certificate != "" {
 		d.phones.given = &authority.Given{Cert: beside(snap.Inventory.File, s.Certificate), Key: beside(snap.Inventory.File, s.Key), Now: d.now}
+		if _, err := d.phones.given.Certificate(); err != nil { // phones come to no harm by it, so all else is served
+			d.phones.fault(err)
+			d.faults = append(d.faults, site.Problem{Pos: snap.Inventory.Yealink.Certificate.Pos, Msg: err.Error()})
+		}
 		return nil
 	}
 	var err error
@@ -77,7 +90,11 @@ func (p *phones) tls(snap *site.Snapshot) (*tls.Config, error) {
 func (p *phones) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	snap := p.daemon.world.Snapshot()
 	if p.given != nil {
-		return p.given.Certificate()
+		c, err := p.given.Certificate()
+		if err != nil {
+			p.fault(err)
+		}
+		return c, err
 	}
 	if snap.Phones == nil {
 		return nil, errors.New("there are no phones any more")
@@ -91,6 +108,33 @@ func (p *phones) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		addrs = append(addrs, n.Servers...)
 	}
 	return p.own.Certificate(names, addrs)
+}
+
+// fault tells why there is no certificate, once an hour.
+func (p *phones) fault(err error) {
+	p.mu.Lock()
+	now := p.daemon.now()
+	told := p.said == err.Error() && now.Sub(p.at) < sayEvery
+	if !told {
+		p.said, p.at = err.Error(), now
+	}
+	p.mu.Unlock()
+	if !told {
+		p.daemon.warn("phones are not served over https", err)
+	}
+}
+
+// phoneNotes are what a person should know of the phones although it is no fault.
+func (p *Plan) phoneNotes() []string {
+	s := p.Snapshot.Phones
+	if s == nil || !s.PlainSecrets {
+		return nil
+	}
+	how := "may travel over plain http, where everybody on the way reads them (yealink.plain_secrets)"
+	if !s.HTTPS {
+		how = "travel over plain http, where everybody on the way reads them (yealink.scheme)"
+	}
+	return []string{"passwords of phones " + how}
 }
 
 // checkPhones finds a certificate that cannot be served with, or has ended.

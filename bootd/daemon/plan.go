@@ -167,9 +167,9 @@ func assumeDelegated(inv *inventory.Inventory) map[string][]site.Prefix {
 	return all
 }
 
-// Notes are what nobody can know before bootd runs, and what other programs need: they are no faults.
+// Notes are what nobody can know before bootd runs, what other programs need, and who may read along: they are no faults.
 func (p *Plan) Notes() []string {
-	var out []string
+	out := p.phoneNotes()
 	note := func(f inventory.From, what string) {
 		at := inventory.Fault{File: p.Inventory.File, Pos: f.Pos, Path: what}
 		now, _ := site.Derive(f, p.Snapshot.Delegated[f.Upstream.V], p.Snapshot.Made)

@@ -1,0 +1,110 @@
+package daemon
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"bootd.internal/bootd/authority"
+)
+
+const phonesPlan = `networks:
+  phones: {interface: eth1, prefix: "2001:db8:40::/64"}
+yealink: {server: sip.example.net, name: p.example.net, certificate: c.pem, key: k.pem, client_ca: ca.pem}
+phones:
+  desk12: {mac: 80:5e:c0:00:00:12, model: T41S, account: {user: "1012", password: {secret: a}}}
+secrets: {a: {file: a}}
+`
+
+// certificates writes c.pem and k.pem, made on a day.
+func certificates(t *testing.T, dir string, day time.Time) {
+	t.Helper()
+	own, err := authority.Open(t.TempDir(), func() time.Time { return day })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := own.Certificate([]string{"p.example.net"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"c.pem":  pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]}),
+		"k.pem":  pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(c.PrivateKey.(*rsa.PrivateKey))}),
+		"ca.pem": own.PEM(),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestCheckPhones: what keeps phones from their files has its line, and no secret is repeated.
+func TestCheckPhones(t *testing.T) {
+	for name, tc := range map[string]struct {
+		secret string
+		made   time.Time
+		spoil  string
+		want   []string
+	}{
+		"nothing":   {"geheim\n", noon.Add(-time.Hour), "", nil},
+		"expired":   {"geheim\n", noon.AddDate(-2, 0, 0), "", []string{"DIR/inventory.yaml:3:70: yealink.certificate: DIR/c.pem expired on " + noon.AddDate(-2, 0, 398).Format(time.DateOnly) + ": phones refuse it"}},
+		"no key":    {"geheim\n", noon.Add(-time.Hour), "k.pem", []string{"DIR/inventory.yaml:3:70: yealink.certificate: reading the certificate for phones: stat DIR/k.pem: no such file or directory"}},
+		"no CA":     {"geheim\n", noon.Add(-time.Hour), "ca.pem", []string{"DIR/inventory.yaml:3:100: yealink.client_ca: reading the authorities of phones: open DIR/ca.pem: no such file or directory"}},
+		"two lines": {"geheim\nzweite\n", noon.Add(-time.Hour), "", []string{"DIR/inventory.yaml:6:21: secrets.a: is a phone's password: it holds a line break or another control character, which a phone's file cannot carry"}},
+		"a blank":   {" geheim\n", noon.Add(-time.Hour), "", []string{"DIR/inventory.yaml:6:21: secrets.a: is a phone's password: it begins or ends with a blank, which a phone takes off"}},
+		"very long": {strings.Repeat("x", 100), noon.Add(-time.Hour), "", []string{"DIR/inventory.yaml:6:21: secrets.a: is a phone's password: it has more than 99 octets, which phones take at most"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := writeTree(t, map[string]string{"inventory.yaml": phonesPlan, "a": tc.secret, "files/ipxe.efi": ""})
+			certificates(t, dir, tc.made)
+			if tc.spoil != "" {
+				if err := os.Remove(filepath.Join(dir, tc.spoil)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			_, faults, err := Check(filepath.Join(dir, "inventory.yaml"), noon)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, f := range faults {
+				text := strings.ReplaceAll(f.String(), dir, "DIR")
+				if strings.Contains(text, "geheim") {
+					t.Errorf("a secret is told: %s", text)
+				}
+				if !strings.Contains(text, "no secret is named a") { // what follows from the first
+					got = append(got, text)
+				}
+			}
+			if d := cmp.Diff(tc.want, got); d != "" {
+				t.Errorf("-want +got:\n%s", d)
+			}
+		})
+	}
+}
+
+// TestPlainSecretsAreSaid: what is allowed and unwise is a note.
+func TestPlainSecretsAreSaid(t *testing.T) {
+	for yealink, want := range map[string][]string{
+		"server: s.example.net":                                    nil,
+		"server: s.example.net, plain_secrets: true":               {"passwords of phones may travel over plain http, where everybody on the way reads them (yealink.plain_secrets)"},
+		"server: s.example.net, scheme: http, plain_secrets: true": {"passwords of phones travel over plain http, where everybody on the way reads them (yealink.scheme)"},
+	} {
+		text := strings.Replace(phonesPlan, "server: sip.example.net, name: p.example.net, certificate: c.pem, key: k.pem, client_ca: ca.pem", yealink, 1)
+		dir := writeTree(t, map[string]string{"inventory.yaml": text, "a": "geheim"})
+		plan, err := NewPlan(filepath.Join(dir, "inventory.yaml"), noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(want, plan.Notes()); d != "" {
+			t.Errorf("%s: -want +got:\n%s", yealink, d)
+		}
+	}
+}
