@@ -37,7 +37,10 @@ type Observer interface{ Observe(timeline.Observation) }
 type Config struct {
 	Snapshot func() *site.Snapshot
 	// Changed gets a value after each new snapshot and is closed when ctx ends.
-	Changed  func(ctx context.Context) <-chan struct{}
+	Changed func(ctx context.Context) <-chan struct{}
+	// Known is closed when what upstreams gave in an earlier life is in the snapshot: before that, a prefix that is bound looks
+	// like one that nobody wants.
+	Known    <-chan struct{}
 	Kernel   Kernel
 	Observer Observer
 	Now      func() time.Time
@@ -85,6 +88,11 @@ func (t *Task) Status() []Status {
 // Run follows snapshots until ctx ends, and then unbinds what is not to be kept.
 func (t *Task) Run(ctx context.Context) error {
 	changed := t.cfg.Changed(ctx)
+	select {
+	case <-t.cfg.Known:
+	case <-ctx.Done():
+		return nil
+	}
 	t.reconcile()
 	close(t.ready)
 	look := time.NewTicker(lookEvery)

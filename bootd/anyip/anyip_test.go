@@ -60,7 +60,10 @@ type bench struct {
 
 func newBench(entries ...site.AnyIP) *bench {
 	b := &bench{kernel: &fake{}, seen: &watcher{}, entries: entries}
+	known := make(chan struct{})
+	close(known)
 	b.Task = New(Config{
+		Known:    known,
 		Snapshot: func() *site.Snapshot { return &site.Snapshot{AnyIP: b.entries} },
 		Changed:  func(context.Context) <-chan struct{} { return nil },
 		Kernel:   b.kernel, Observer: b.seen, Now: func() time.Time { return time.Unix(1, 0) },

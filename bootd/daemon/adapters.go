@@ -56,7 +56,7 @@ func (d *Daemon) openAdapters() error {
 			Snapshot: d.world.Snapshot, Changed: d.world.Changed, Observer: d.watch, Store: d.store, Begun: begun, Now: d.now, Final: d.finalRA.Load,
 		}, l)
 	})
-	return errors.Join(append(errs, d.openRoutes(), d.openModules())...)
+	return errors.Join(append(errs, d.openRoutes())...)
 }
 
 // openRoutes keeps the routes to delegated prefixes, and our addresses in those that upstreams delegate to us.

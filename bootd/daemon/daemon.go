@@ -150,6 +150,9 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err := d.openUpstreams(ctx, d.world.SetDelegated); err != nil {
 		return err
 	}
+	if err := d.openModules(); err != nil {
+		return err
+	}
 	d.openMetrics(ctx)
 	return d.openAPI(ctx)
 }

@@ -1,14 +1,70 @@
 package daemon
 
 import (
+	"net/netip"
+
 	"bootd.internal/bootd/anyip"
 	"bootd.internal/bootd/api"
+	"bootd.internal/bootd/follow"
 	"bootd.internal/bootd/netif"
+	"bootd.internal/bootd/render"
+	"bootd.internal/bootd/site"
 )
 
 // openModules opens what serves this machine itself.
 func (d *Daemon) openModules() error {
+	d.openFollow()
 	return d.openAnyIP()
+}
+
+// openFollow keeps programs in step with prefixes.
+func (d *Daemon) openFollow() {
+	t := follow.New(follow.Config{
+		Snapshot: d.world.Snapshot, Changed: d.world.Changed, Store: d.store, Observer: d.watch, Now: d.now,
+		Render: func(snap *site.Snapshot, f site.Follower) ([]byte, error) {
+			return renderFollower(d.templates(snap), f)
+		},
+	})
+	d.tasks = append(d.tasks, t)
+	d.modules = append(d.modules, func() []api.ModuleStatus {
+		var out []api.ModuleStatus
+		for _, s := range t.Status() {
+			m := api.ModuleStatus{Module: t.String(), Name: s.Name, Since: s.Since, Fault: s.Fault}
+			if s.Prefix.IsValid() {
+				m.Prefix = s.Prefix.String()
+			}
+			if s.Wanted != m.Prefix {
+				m.Name += ", " + s.Wanted
+			}
+			if s.Done.IsValid() && s.Done == s.Prefix {
+				m.State = "told"
+			}
+			out = append(out, m)
+		}
+		return out
+	})
+}
+
+func renderFollower(set *render.Set, f site.Follower) ([]byte, error) {
+	return set.RenderFollowed(f.Template, render.NewFollowed(f.Name, f.Prefix))
+}
+
+// checkFollowers renders the templates of those that are told of a prefix.
+func (p *Plan) checkFollowers() []Fault {
+	var out []Fault
+	for i, f := range p.Snapshot.Followers {
+		if f.Template == "" {
+			continue
+		}
+		if !f.Prefix.IsValid() {
+			f.Prefix = netip.MustParsePrefix("2001:db8::/64")
+		}
+		if _, err := renderFollower(p.Templates, f); err != nil {
+			at := p.Inventory.Follow[i].Template.Pos
+			out = append(out, Fault{File: p.Inventory.File, Line: at.Line, Column: at.Col, Path: "follow." + f.Name + ".template", Text: err.Error()})
+		}
+	}
+	return out
 }
 
 // openAnyIP keeps whole prefixes bound to this machine.
@@ -19,7 +75,7 @@ func (d *Daemon) openAnyIP() error {
 	}
 	d.onClose(kernel.Close)
 	t := anyip.New(anyip.Config{
-		Snapshot: d.world.Snapshot, Changed: d.world.Changed, Kernel: kernel, Observer: d.watch, Now: d.now,
+		Snapshot: d.world.Snapshot, Changed: d.world.Changed, Known: d.upstreams.Ready(), Kernel: kernel, Observer: d.watch, Now: d.now,
 	})
 	d.tasks = append(d.tasks, t)
 	d.modules = append(d.modules, func() []api.ModuleStatus {

@@ -125,7 +125,7 @@ func fromStranger(e timeline.Event) bool {
 	}
 	switch e.Kind {
 	case timeline.LinkUp, timeline.LinkDown, timeline.Ready, timeline.Stopping, timeline.UpstreamLease, timeline.UpstreamLost,
-		timeline.PrefixBound, timeline.PrefixUnbound:
+		timeline.PrefixBound, timeline.PrefixUnbound, timeline.Followed:
 		return false
 	case timeline.ForeignRouter, timeline.ForeignServer, timeline.ForeignRelay:
 		return false // their adapters bound them, and nobody should miss one in a flood

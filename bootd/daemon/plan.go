@@ -193,6 +193,11 @@ func (p *Plan) Notes() []string {
 			note(a.From, fmt.Sprintf("anyip[%d]", i))
 		}
 	}
+	for _, f := range p.Inventory.Follow {
+		if f.From.Set() {
+			note(f.From, f.Path())
+		}
+	}
 	return append(out, p.programs()...)
 }
 
@@ -215,6 +220,7 @@ func Check(file string, now time.Time) (*Plan, []Fault, error) {
 	out = append(out, p.checkAdvertisements()...)
 	out = append(out, p.checkOptions()...)
 	out = append(out, p.checkTemplates()...)
+	out = append(out, p.checkFollowers()...)
 	out = append(out, p.checkPhones(now)...)
 	return p, append(out, p.checkFiles()...), nil
 }

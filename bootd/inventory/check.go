@@ -16,7 +16,7 @@ func (p *parser) check() {
 		networks: make(map[string]*Network, len(p.inv.Networks)),
 		profiles: make(map[string]*Profile, len(p.inv.Profiles)),
 	}
-	if len(p.inv.Networks) == 0 && len(p.inv.Upstreams) == 0 && len(p.inv.AnyIP) == 0 && len(p.faults) == 0 {
+	if len(p.inv.Networks) == 0 && len(p.inv.Upstreams) == 0 && len(p.inv.AnyIP) == 0 && len(p.inv.Follow) == 0 && len(p.faults) == 0 {
 		p.fault(Pos{1, 1}, "networks", "no network is listed: bootd serves nothing without one")
 	}
 	for i := range p.inv.Networks {

@@ -142,9 +142,17 @@ func (c *checker) delegations() {
 			fixed = append(fixed, part{prefix: d.Pool, what: "a pool of " + n.Name, pool: true})
 		}
 	}
+	for i := range c.inv.Follow { // what others follow is somebody's already
+		if f := &c.inv.Follow[i]; f.Name == dockerName && f.Prefix.Set() {
+			some = true
+			fixed = append(fixed, part{prefix: f.Prefix, what: "the prefix of docker", apart: true})
+		}
+	}
 	for i := range c.inv.AnyIP {
-		some = true
-		fixed = append(fixed, part{prefix: c.inv.AnyIP[i].Prefix, what: "the prefix of " + c.paths[c.inv.AnyIP[i].Prefix.Pos], apart: true})
+		if p := c.inv.AnyIP[i].Prefix; p.Set() {
+			some = true
+			fixed = append(fixed, part{prefix: p, what: "the prefix of " + c.paths[p.Pos], apart: true})
+		}
 	}
 	for i := range c.inv.Hosts {
 		for _, p := range c.inv.Hosts[i].Delegate {

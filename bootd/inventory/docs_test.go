@@ -86,7 +86,7 @@ func code() (now map[string][]string, later []string) {
 		"Sections": keysOf(topFields), "serve": keysOf(serveFields), "dns": keysOf(dnsFields),
 		"records": keysOf(recordFields), "dns64": keysOf(dns64Fields), "hosts.dns": keysOf(hostDNSFields), "users": keysOf(userFields), "disk": keysOf(diskFields),
 		"networks": keysOf(networkFields), "ra": keysOf(raFields), "profiles": keysOf(profileFields), "hosts": keysOf(hostFields),
-		"anyip": keysOf(anyipFields), "delegate": keysOf(delegateFields), "from": keysOf(fromFields), "pool": keysOf(poolFields), "port": keysOf(portFields),
+		"anyip": keysOf(anyipFields), "docker": keysOf(dockerFields), "follow": keysOf(followFields), "delegate": keysOf(delegateFields), "from": keysOf(fromFields), "pool": keysOf(poolFields), "port": keysOf(portFields),
 		"nics": keysOf(nicFields), "upstreams": keysOf(uplinkFields), "secrets": keysOf(secretFields), "ra.prefixes": keysOf(raPrefixFields),
 		"yealink": keysOf(yealinkFields), "account": keysOf(accountFields), "keys": keysOf(phoneKeyFields), "phones": keysOf(phoneFields),
 		"ra.routes": keysOf(raRouteFields), "ra.pref64": keysOf(raPref64Fields),
@@ -192,6 +192,10 @@ func TestDocumentedExamples(t *testing.T) {
 			}
 			return isp + "networks: {rack1: {interface: eth1, prefix: " + entry(x, "from: isp", "subnet: 0") + "}}"
 		},
+		"docker": func(x string) string { return "docker: " + entry(x, `prefix: "2001:db8:0:3::/64"`) },
+		"follow": func(x string) string {
+			return "follow: {nginx: " + entry(x, `prefix: "2001:db8:0:3::/64"`, "file: /etc/nginx/prefix.conf") + "}"
+		},
 		"anyip": func(x string) string { return "anyip: " + entry(x, `prefix: "2001:db8:100::/64"`) },
 		"delegate": func(x string) string {
 			if key, _, _ := strings.Cut(x, ":"); key == "from" || key == "subnet" || key == "each" {
@@ -295,6 +299,7 @@ func TestModules(t *testing.T) {
 		"yealink.md":  slices.Concat(keysOf(yealinkFields).now, phoneKeys(), keysOf(accountFields).now, keysOf(phoneKeyFields).now),
 		"ra.md":       slices.Concat(keysOf(raFields).now, keysOf(raPrefixFields).now, keysOf(raRouteFields).now, keysOf(raPref64Fields).now),
 		"upstream.md": keysOf(uplinkFields).now,
+		"docker.md":   slices.Concat(keysOf(dockerFields).now, keysOf(followFields).now),
 		"anyip.md":    keysOf(anyipFields).now,
 	} {
 		module, err := os.ReadFile("../../docs/modules/" + file)

@@ -100,7 +100,7 @@ func (p *parser) derived(v value, f *From, least, most int) bool {
 			p.badAt(f.Subnet.Pos, "no prefix has a /%d of the number %d", f.Bits(), f.Subnet.V)
 			return false
 		}
-		p.froms = append(p.froms, derivation{*f, v.path})
+		p.froms = append(p.froms, derivation{From: *f, path: v.path})
 		return true
 	}
 	return false
@@ -117,6 +117,8 @@ func (f From) lengthPos() Pos {
 type derivation struct {
 	From
 	path string
+	// shared: it says what another entry may have as well.
+	shared bool
 }
 
 // source reads a prefix as whole does, or keys that name one of an upstream's, whose length is from least to most.
@@ -151,7 +153,7 @@ func (f From) Room(bits int) string {
 // derivations finds entries whose upstream nobody listed or is asked for less, and those that are out of the same part of its
 // prefix, whatever it will be.
 func (c *checker) derivations() {
-	all := slices.DeleteFunc(slices.Clone(c.froms), func(d derivation) bool { return !c.asked(d) })
+	all := slices.DeleteFunc(slices.Clone(c.froms), func(d derivation) bool { return !c.asked(d) || d.shared })
 	at := func(d derivation) netip.Prefix {
 		p, _ := d.In(anywhere)
 		return p

@@ -72,6 +72,8 @@ type Inventory struct {
 	Upstreams []Uplink
 	// AnyIP are prefixes that are this machine's as a whole.
 	AnyIP []AnyIP
+	// Follow are programs that are told of a prefix, Docker among them.
+	Follow []Follow
 	// Secrets are references only.
 	Secrets []Secret
 }

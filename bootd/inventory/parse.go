@@ -75,7 +75,11 @@ var topFields = []field[Inventory]{
 		v.from = "anyip"
 		p.anyip(v)
 	}},
-	{name: "docker"},
+	{name: "docker", set: func(p *parser, _ *Inventory, v value) {
+		v.from = "docker"
+		p.docker(v)
+	}},
+	{name: "follow", set: section((*parser).follow)},
 	{name: "yealink", set: func(p *parser, inv *Inventory, v value) {
 		v.from = "yealink"
 		if !v.null() {

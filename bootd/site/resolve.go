@@ -60,6 +60,7 @@ func Resolve(inv *inventory.Inventory, f Facts, prev *Snapshot, now time.Time) (
 	r.addresses()
 	r.pools()
 	r.anyip()
+	r.followers()
 	r.names()
 	return r.snap, r.problems
 }

@@ -62,6 +62,8 @@ type Snapshot struct {
 	Profiles  map[string]*Profile
 	// AnyIP are the prefixes that are this machine's as a whole, in the order of the inventory.
 	AnyIP []AnyIP
+	// Followers are the programs that are told of a prefix, in the order of the inventory.
+	Followers []Follower
 	// DNS is how names are resolved that are not the site's own.
 	DNS      DNS
 	HTTPPort int

@@ -53,6 +53,7 @@ const (
 	Reloaded      Kind = "reloaded"        // another inventory is served, or other templates
 	PrefixBound   Kind = "prefix-bound"    // every address of a prefix is this machine's, see Addr
 	PrefixUnbound Kind = "prefix-unbound"  // they are no longer
+	Followed      Kind = "followed"        // a program was told of a prefix, see Addr and Detail
 	Warning       Kind = "warning"         // see Detail
 )
 

@@ -1,17 +1,15 @@
 package upstream
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
+	"bootd.internal/bootd/command"
 	"bootd.internal/bootd/decide/uplink"
 	"bootd.internal/bootd/ident"
 )
@@ -21,8 +19,6 @@ const (
 	hookLimit = time.Minute
 	// hookQueue bounds the calls that wait: a hook that takes its whole minute each time.
 	hookQueue = 64
-	// hookOutput is how much of what a failed hook printed is told.
-	hookOutput = 160
 )
 
 // call is one run of all hooks: the environment beside PATH.
@@ -77,41 +73,15 @@ func (h *hooks) run(ctx context.Context) {
 // runHook runs one program, without arguments and without a shell: what a server sent stands in its environment only. It has a
 // process group of its own, which is killed whole.
 func runHook(ctx context.Context, path string, c call, limit time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	out := &tail{}
-	cmd := exec.CommandContext(ctx, path)
-	cmd.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "reason=" + c.reason}, c.env...)
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = out, out // one of both: os/exec copies them with one goroutine
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second // a child that it left behind holds its output open
-	err := cmd.Run()
+	env := append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "reason=" + c.reason}, c.env...)
+	err := command.Run(ctx, []string{path}, env, limit)
 	switch {
-	case err == nil || errors.Is(err, exec.ErrWaitDelay):
+	case err == nil:
 		return nil
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("running hook %s (%s): it hung, and was killed after %s", path, c.reason, limit)
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("running hook %s (%s): %w: chmod +x it, for the user that bootd runs as", path, c.reason, err)
+		err = fmt.Errorf("%w: chmod +x it, for the user that bootd runs as", err)
 	}
-	text := strings.TrimSpace(strings.ToValidUTF8(out.buf.String(), "?"))
-	if text != "" {
-		text = ": " + strconv.Quote(text)
-	}
-	return fmt.Errorf("running hook %s (%s): %w%s", path, c.reason, err, text)
-}
-
-// tail keeps the beginning of what is written.
-type tail struct{ buf bytes.Buffer }
-
-// Write implements io.Writer.
-func (t *tail) Write(p []byte) (int, error) {
-	if room := hookOutput - t.buf.Len(); room > 0 {
-		t.buf.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
+	return fmt.Errorf("running hook %s (%s): %w", path, c.reason, err)
 }
 
 // calls are the runs of hooks for a change, as dhclient-script(8) has them: one for each prefix or address, what ended first.

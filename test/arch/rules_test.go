@@ -128,8 +128,17 @@ var rules = map[string]rule{
 		"a module: prefixes in, our addresses on links out, no hook into a decision",
 	},
 	"bootd/upstream": {
-		[]string{"bootd/decide/uplink", "bootd/ident", "bootd/inventory", "bootd/option", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
+		[]string{
+			"bootd/command", "bootd/decide/uplink", "bootd/ident", "bootd/inventory", "bootd/option", "bootd/reason", "bootd/site", "bootd/store",
+			"bootd/timeline",
+		},
 		"a module: carries what decide/uplink says, keeps and publishes what it is given",
+	},
+	"bootd/command": {nil, "runs a program, whoever wants it"},
+	"bootd/docker":  {nil, "octets of a daemon.json in, octets out"},
+	"bootd/follow": {
+		[]string{"bootd/command", "bootd/docker", "bootd/reason", "bootd/site", "bootd/store", "bootd/timeline"},
+		"a module: prefixes in, files and commands of other programs out, no hook into a decision",
 	},
 	"bootd/anyip": {
 		[]string{"bootd/ident", "bootd/netif", "bootd/reason", "bootd/site", "bootd/timeline"},

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/ipv6"
 
 	"bootd.internal/bootd/prefix"
+	"bootd.internal/bootd/timeline"
 	"bootd.internal/lab"
 	"bootd.internal/lab/labtest"
 )
@@ -55,6 +56,43 @@ func TestAnyIP(t *testing.T) {
 	fetch(t, n, named)
 	anyConflict(t, r)
 	anyCrash(t, r)
+}
+
+// TestAnyIPDelegated: of a delegated /60 the first /64 is this machine's, by the inventory of examples/anyip.yaml; its addresses answer the ISP,
+// also after a crash, and the prefix is never away meanwhile.
+func TestAnyIPDelegated(t *testing.T) {
+	i := newISP(t)
+	i.delegate(t)
+	text, err := os.ReadFile("../../examples/anyip.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.start(t, string(text))
+	e, err := i.daemon.Wait(labtest.Context(t, patience), "a prefix is bound", func(e timeline.Event) bool {
+		return e.Kind == timeline.PrefixBound && strings.Contains(e.Addr, ":")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := netip.MustParsePrefix(e.Addr)
+	if p.Bits() != 64 || !netip.MustParsePrefix("2001:db8:100::/56").Contains(p.Addr()) {
+		t.Errorf("bound is %s", p)
+	}
+	webServer(t, i.home)
+	fetch(t, i.provider, prefix.Named(p, "shop.example.net"))
+	if err := i.daemon.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	i.start(t, string(text))
+	for _, e := range i.daemon.Events() {
+		if e.Kind == timeline.PrefixUnbound {
+			t.Errorf("%+v", e)
+		}
+	}
+	if got := locals(t, i.home); got != p.String()+" 192.0.2.0/28" {
+		t.Errorf("after a crash: %s", got)
+	}
+	run(t, i.provider, "ping", "-6", "-c", "1", "-W", "20", prefix.Named(p, "shop.example.net").String())
 }
 
 // webServer listens on all addresses of a node, and answers with the one that was asked.
