@@ -29,7 +29,10 @@ func (r *resolver) delegation(network string, in inventory.Delegation) (Delegati
 		return newDelegation(in), true
 	}
 	p, ok := r.derive(network, in.From)
-	return Delegation{Pool: p.Prefix, Length: in.Length.V, PreferredUntil: p.PreferredUntil, ValidUntil: p.ValidUntil}, ok && !p.deprecated(r.now)
+	if !ok || p.deprecated(r.now) || !r.claim(network, in.From, p.Prefix, "a pool of "+network, false) {
+		return Delegation{}, false
+	}
+	return Delegation{Pool: p.Prefix, Length: in.Length.V, PreferredUntil: p.PreferredUntil, ValidUntil: p.ValidUntil}, true
 }
 
 func newDelegation(in inventory.Delegation) Delegation {

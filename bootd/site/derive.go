@@ -77,8 +77,7 @@ func (r *resolver) from(n *Network, in *inventory.Network) {
 		if !ok {
 			continue
 		}
-		if other, twice := r.holds(n, p.Prefix); twice {
-			r.problem(n.Name, "", f.Pos, "%s is %s, which overlaps a prefix of %s: it is not served", f, p.Prefix, other)
+		if !r.claim(n.Name, f, p.Prefix, "the prefix of "+n.Name, true) {
 			continue
 		}
 		n.Prefixes = append(n.Prefixes, p)
@@ -88,12 +87,49 @@ func (r *resolver) from(n *Network, in *inventory.Network) {
 	}
 }
 
-// holds names the network that has addresses of a prefix already.
-func (r *resolver) holds(n *Network, p netip.Prefix) (string, bool) {
-	if slices.ContainsFunc(n.Prefixes, func(x Prefix) bool { return x.Overlaps(p) }) {
-		return n.Name, true
+// claimed is a prefix that has its place: a network's, a pool's, or one that is kept for a host.
+type claimed struct {
+	prefix netip.Prefix
+	what   string
+	// kept may lie inside a pool.
+	kept bool
+}
+
+// claim gives a prefix that came out of an upstream's its place. It has none, and that is a problem, where another has addresses of
+// it: upstreams give what they like. What is written out goes first, then the order of the file.
+func (r *resolver) claim(network string, f inventory.From, p netip.Prefix, what string, alone bool) bool {
+	if r.claims == nil {
+		r.claims = r.writtenOut()
 	}
-	return r.holder(n, p)
+	i := slices.IndexFunc(r.claims, func(c claimed) bool { return c.prefix.Overlaps(p) && (alone || !c.kept) })
+	if i >= 0 {
+		r.problem(network, "", f.Pos, "%s is %s, which overlaps %s, %s: it is not used", f, p, r.claims[i].what, r.claims[i].prefix)
+		return false
+	}
+	r.claims = append(r.claims, claimed{prefix: p, what: what})
+	return true
+}
+
+// writtenOut are the prefixes that the inventory names.
+func (r *resolver) writtenOut() []claimed {
+	out := []claimed{}
+	for i := range r.inv.Networks {
+		n := &r.inv.Networks[i]
+		for _, p := range n.Prefixes {
+			out = append(out, claimed{prefix: p.V, what: "the prefix of " + n.Name})
+		}
+		for _, d := range n.Delegate {
+			if d.Pool.Set() {
+				out = append(out, claimed{prefix: d.Pool.V, what: "a pool of " + n.Name})
+			}
+		}
+	}
+	for i := range r.inv.Hosts {
+		for _, p := range r.inv.Hosts[i].Delegate {
+			out = append(out, claimed{p.V, "the prefix of " + r.inv.Hosts[i].Name, true})
+		}
+	}
+	return out
 }
 
 // holder names another network that has addresses of a prefix.

@@ -144,7 +144,7 @@ func TestRenumbering(t *testing.T) {
 func TestDerivedElsewhere(t *testing.T) {
 	snap, problems := sitetest.Resolve(t, house, houseFacts(t, given("fd00:2::/56")))
 	equal(t, "problems", []string{
-		"lan 3:34: {from: isp, subnet: 0, length: 64} is fd00:2::/64, which overlaps a prefix of office: it is not served",
+		"lan 3:34: {from: isp, subnet: 0, length: 64} is fd00:2::/64, which overlaps the prefix of office, fd00:2::/64: it is not used",
 	}, told(problems))
 	equal(t, "prefixes", "", prefixes(snap.Networks[0].Prefixes))
 }
@@ -167,6 +167,50 @@ func prefixes(all []site.Prefix) string {
 		out[i] = p.Prefix.String()
 	}
 	return strings.Join(out, " ")
+}
+
+// TestTwoUpstreams: neither knows what the other gives.
+func TestTwoUpstreams(t *testing.T) {
+	const text = `upstreams: {isp: {interface: eth0}, spare: {interface: eth9}}
+networks:
+  lan: {interface: eth1, prefix: {from: isp, subnet: 17}, delegate: {from: spare, subnet: 1, length: 60, each: 62}}
+  office: {interface: eth2, prefix: {from: spare, subnet: 0}, delegate: [{pool: "2001:db8:9::/60", length: 62}, {from: spare, subnet: 2, length: 60, each: 62}]}
+hosts:
+  a: {mac: 52:54:00:aa:01:01, delegate: ["2001:db8:8:11::/64", "2001:db8:a:22::/64"]}
+`
+	f := sitetest.Facts(sitetest.Link(t, 2, "eth1"), sitetest.Link(t, 3, "eth2"))
+	for _, c := range []struct {
+		isp, spare string
+		lan        string
+		pools      int
+		want       []string
+	}{
+		{"2001:db8:b::/56", "2001:db8:a::/56", "2001:db8:b:11::/64", 3, nil},
+		{"2001:db8:a::/56", "2001:db8:a::/56", "2001:db8:a:11::/64", 2, []string{
+			"lan 3:69: {from: spare, subnet: 1, length: 60} is 2001:db8:a:10::/60, which overlaps the prefix of lan, 2001:db8:a:11::/64: it is not used",
+		}},
+		{"2001:db8:8::/56", "2001:db8:9::/56", "", 3, []string{
+			"lan 3:34: {from: isp, subnet: 17, length: 64} is 2001:db8:8:11::/64, which overlaps the prefix of a, 2001:db8:8:11::/64: it is not used",
+			"office 4:37: {from: spare, subnet: 0, length: 64} is 2001:db8:9::/64, which overlaps a pool of office, 2001:db8:9::/60: it is not used",
+		}},
+	} {
+		f.Delegated = map[string][]site.Prefix{"isp": {given(c.isp)}, "spare": {given(c.spare)}}
+		snap, problems := sitetest.Resolve(t, text, f)
+		var got []string
+		for _, p := range told(problems) {
+			if strings.Contains(p, "overlaps") {
+				got = append(got, p)
+			}
+		}
+		pools := 0
+		for _, n := range snap.Networks {
+			pools += len(n.Delegate)
+		}
+		equal(t, "problems", c.want, got)
+		if lan := prefixes(snap.Networks[0].Prefixes); lan != c.lan || pools != c.pools {
+			t.Errorf("%s and %s: the lan has %s, and there are %d pools; %v", c.isp, c.spare, lan, pools, got)
+		}
+	}
 }
 
 // FuzzDelegated: whatever upstreams delegate, nothing panics, no two networks share addresses, and ours lie inside.
@@ -202,6 +246,12 @@ func FuzzDelegated(f *testing.F) {
 					t.Errorf("%s is in two places: %v", p, all)
 				}
 				all = append(all, p.Prefix)
+			}
+			for _, d := range n.Delegate {
+				if slices.ContainsFunc(all, d.Pool.Overlaps) {
+					t.Errorf("the pool %s is in two places: %v", d.Pool, all)
+				}
+				all = append(all, d.Pool)
 			}
 			for _, a := range n.Ours {
 				if !slices.ContainsFunc(n.Prefixes, func(p site.Prefix) bool { return p.Prefix == a.Masked() }) {

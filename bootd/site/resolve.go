@@ -72,6 +72,8 @@ type resolver struct {
 	now      time.Time
 	snap     *Snapshot
 	problems []Problem
+	// claims are the prefixes that have their place, nil as long as nothing was derived.
+	claims []claimed
 
 	defaults, builtin inventory.Settings
 	written           map[string]*inventory.Network
