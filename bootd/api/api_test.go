@@ -369,6 +369,36 @@ func TestLeasesRenderStop(t *testing.T) {
 	}
 }
 
+// TestDamagedLease: a record that cannot be read is shown as such, hides no other, and can be ended.
+func TestDamagedLease(t *testing.T) {
+	f := start(t)
+	good := lease.Binding{Holder: "r1n01/net0", Network: "rack1", State: lease.Bound, ValidUntil: sitetest.Now().Add(time.Hour)}
+	err := f.store.Update(t.Context(), func(store.View) []store.Op {
+		return []store.Op{
+			{Key: lease.Key(netip.MustParseAddr("2001:db8:1::9")), Value: []byte("?")},
+			{Key: lease.Key(netip.MustParseAddr("2001:db8:1::10")), Value: good.Encode()},
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases, err := f.client.Leases(t.Context(), false)
+	bad := api.Lease{Address: "2001:db8:1::9", Prefix: "2001:db8:1::9/128", State: api.StateDamaged}
+	if err != nil || len(leases) != 2 || leases[1].Address != "2001:db8:1::10" {
+		t.Fatalf("%v %+v", err, leases)
+	}
+	if d := cmp.Diff(bad, leases[0]); d != "" {
+		t.Error(d)
+	}
+	got, err := f.client.Release(t.Context(), api.ReleaseRequest{Address: bad.Address, Confirm: true, Holder: leases[0].Holder})
+	if d := cmp.Diff(api.ReleaseResult{Lease: bad, Released: true}, got); d != "" || err != nil {
+		t.Errorf("%v %s", err, d)
+	}
+	if leases, err = f.client.Leases(t.Context(), true); err != nil || len(leases) != 1 {
+		t.Errorf("%v %+v", err, leases)
+	}
+}
+
 // release ends a lease as a person does: shown first, and refused where another has it by then.
 func (f *fake) release(t *testing.T, l api.Lease) {
 	t.Helper()

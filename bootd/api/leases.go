@@ -26,11 +26,15 @@ func (s *server) leases(w http.ResponseWriter, r *http.Request) error {
 	var all []line
 	snap, now, expired := s.Snapshot(), s.Now(), r.URL.Query().Get("expired") == "1"
 	for k, v := range s.Store.Scan(store.TableLease, "") {
-		b, err := lease.Decode(v)
+		p, err := lease.Prefix(k)
 		if err != nil {
-			return fmt.Errorf("reading %s: %w", k, err)
+			continue
 		}
-		if p, err := lease.Prefix(k); err == nil && (expired || b.InForce(now)) {
+		b, err := lease.Decode(v)
+		switch {
+		case err != nil: // one damaged record hides no other
+			all = append(all, line{p, damaged(p)})
+		case expired || b.InForce(now):
 			all = append(all, line{p, leaseLine(snap, p, b, now)})
 		}
 	}
@@ -43,6 +47,15 @@ func (s *server) leases(w http.ResponseWriter, r *http.Request) error {
 	}
 	reply(w, http.StatusOK, out)
 	return nil
+}
+
+// damaged is the line of a record that cannot be read. It binds nobody; bootd leases release ends it.
+func damaged(p netip.Prefix) Lease {
+	out := Lease{Prefix: p.String(), State: StateDamaged}
+	if p.IsSingleIP() {
+		out.Address = p.Addr().String()
+	}
+	return out
 }
 
 func leaseLine(snap *site.Snapshot, p netip.Prefix, b lease.Binding, now time.Time) Lease {
@@ -107,6 +120,9 @@ func (s *server) release(w http.ResponseWriter, r *http.Request) error {
 		return &Error{Status: http.StatusConflict, Message: fmt.Sprintf("%s is %s's by now: look again; nothing was released", what, b.Holder)}
 	}
 	result := ReleaseResult{Lease: leaseLine(s.Snapshot(), p, b, now), Released: req.Confirm}
+	if b.State == lease.Free {
+		result.Lease = damaged(p)
+	}
 	if req.Confirm {
 		s.Observer.Observe(timeline.Observation{
 			Adapter: "api", Message: "release", Outcome: reason.Outcome{Reason: reason.Changed, Host: result.Lease.Host, Network: b.Network},

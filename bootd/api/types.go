@@ -209,6 +209,9 @@ type StopRequest struct {
 	FinalRA bool `json:"final_ra"`
 }
 
+// StateDamaged is the state of a lease whose record cannot be read; all else but its address is empty.
+const StateDamaged = "damaged"
+
 // Lease is one line of GET /v1/leases.
 type Lease struct {
 	// Address is empty for a delegated prefix; Prefix is either.
@@ -220,7 +223,7 @@ type Lease struct {
 	Network string `json:"network"`
 	// MAC is the card, as far as it was seen.
 	MAC ident.MAC `json:"mac,omitzero"`
-	// State: bound, resting, declined.
+	// State: bound, resting, declined, or StateDamaged.
 	State string `json:"state"`
 	// Via on Link is the next hop to a delegated prefix, empty where it is no neighbour.
 	Via  string `json:"via,omitempty"`

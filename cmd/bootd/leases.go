@@ -76,6 +76,9 @@ func leaseRow(l api.Lease, where string) string {
 			duid += fmt.Sprintf(" (+%d)", n-1)
 		}
 	}
+	if l.State == api.StateDamaged { // nothing more is known of it
+		return or(l.Address, l.Prefix) + "\t-\t-\t-\t-\tdamaged: bootd leases release ends it\t-"
+	}
 	if l.Expired {
 		state = "expired"
 	}
@@ -94,7 +97,11 @@ func (a app) release(ctx context.Context, c *api.Client, addr string, yes, asJSO
 			return usageError{"--json needs --yes: nobody is asked"}
 		}
 		l := found.Lease
-		fmt.Fprintf(a.stdout, "%s is %s by %s until %s\n", or(l.Address, l.Prefix), l.State, l.Holder, l.ValidUntil.Local().Format(time.DateTime))
+		if l.State == api.StateDamaged {
+			fmt.Fprintf(a.stdout, "the record of %s is damaged: who has it is not known\n", or(l.Address, l.Prefix))
+		} else {
+			fmt.Fprintf(a.stdout, "%s is %s by %s until %s\n", or(l.Address, l.Prefix), l.State, l.Holder, l.ValidUntil.Local().Format(time.DateTime))
+		}
 		if a.ask(bufio.NewReader(a.stdin), "end this lease? Its client may still use the address. Type yes: ", "yes") != nil {
 			return errors.New("not confirmed, nothing was released")
 		}

@@ -72,7 +72,7 @@ func (g *granting) delegate() {
 	if !g.delegates() {
 		return
 	}
-	for _, find := range []func(IA) (part, bool){g.keptPart, g.namedPart, g.pathPart} {
+	for _, find := range []func(IA) (part, bool){g.keptPart, g.movedPart, g.namedPart, g.pathPart} {
 		for i, ia := range g.req.IAs {
 			if ia.Kind == IAPD && !g.parts[i].prefix.IsValid() {
 				if p, ok := find(ia); ok {
@@ -106,6 +106,25 @@ func (g *granting) keptPart(ia IA) (part, bool) {
 		}
 	}
 	return free, free.prefix.IsValid()
+}
+
+// movedPart is a prefix that the inventory keeps for the host, and that the host has by an IA which this message does not
+// name: an installer or a new system shows another IAID, and the prefix moves with its host at once, as addresses do. The
+// other claim is dropped.
+func (g *granting) movedPart(ia IA) (part, bool) {
+	if g.match.Host == nil {
+		return part{}, false
+	}
+	for _, p := range g.match.Host.Delegated {
+		b, found := g.binding(p)
+		if !found || !b.BelongsTo(g.holder, g.mac) || g.overlapped(p) ||
+			slices.ContainsFunc(g.parts, func(o part) bool { return o.prefix.IsValid() && o.prefix.Overlaps(p) }) {
+			continue
+		}
+		b.Claims = nil
+		return part{prefix: p, b: b, found: true, kept: true}, true
+	}
+	return part{}, false
 }
 
 // namedPart is a part of a pool that the IA names: it has it, or remembers it from a lease that we lost.
@@ -347,6 +366,9 @@ func (g *granting) leasePart(i int, ia IA) PrefixLease {
 		b = lease.Binding{}
 	}
 	holder, via, link := g.partHolder(ia), g.req.At.Via, g.req.At.Link
+	if !via.IsValid() && b.Holder == holder && b.Network == g.net.Name && b.Link == link {
+		via = b.Via // asked from a global source: the next hop is the one that is known
+	}
 	same := b.Holder == holder && b.Network == g.net.Name && b.MAC == g.mac && b.Via == via && b.Link == link
 	if !same || !b.Covers(g.claim(ia), g.now.Add(preferred), g.now.Add(valid)) {
 		b.Holder, b.Network, b.MAC, b.Via, b.Link = holder, g.net.Name, g.mac, via, link

@@ -155,8 +155,55 @@ func TestDelegateReserved(t *testing.T) {
 		t.Errorf("a retransmit: %s, %d writes", again.Reason, len(again.Ops))
 	}
 	d.want(d.ask(Renew, 1, pd(2, "2001:db8:0:120::/60")), "2: 2001:db8:0:120::/60 30m0s/1h0m0s T1 15m0s T2 24m0s")
-	if more := given(t, d.ask(RequestMsg, 1, pd(3))); more == p || !netip.MustParsePrefix("2001:db8:0:100::/56").Contains(more.Addr()) {
-		t.Errorf("another IA_PD of the host has %s", more)
+	two := d.ask(Solicit, 1, pd(3), pd(2))
+	if more := two.Reply.IAs[0].Prefixes[0].Prefix; more == p || !netip.MustParsePrefix("2001:db8:0:100::/56").Contains(more.Addr()) || two.Reply.IAs[1].Prefixes[0].Prefix != p {
+		t.Errorf("another IA_PD of the same message: %s", told(two))
+	}
+}
+
+// TestDelegateMoves: a host's prefix moves at once to the IAID that its new system shows, and is that one's alone; the old IA
+// hears of it. A pool's part stays with its IA.
+func TestDelegateMoves(t *testing.T) {
+	d := newDelegator(t, delegating)
+	p := netip.MustParsePrefix("2001:db8:0:120::/60")
+	d.ask(RequestMsg, 1, pd(2))
+	const granted = ": 2001:db8:0:120::/60 30m0s/1h0m0s T1 15m0s T2 24m0s"
+	d.want(d.ask(Solicit, 1, pd(9)), "9"+granted)
+	if b := d.binding(p); !b.Has(claim(macA(), 2)) {
+		t.Errorf("a Solicit moved the prefix: %v", b.Claims)
+	}
+	d.want(d.ask(RequestMsg, 1, pd(9)), "9"+granted)
+	if diff := cmp.Diff([]lease.Claim{claim(macA(), 9)}, d.binding(p).Claims); diff != "" {
+		t.Error(diff)
+	}
+	d.want(d.ask(Release, 1, pd(2, p.String())), "2: status 3")
+	d.want(d.ask(Renew, 1, pd(9, p.String())), "9"+granted)
+	first := given(t, d.ask(RequestMsg, 2, pd(1)))
+	if second := given(t, d.ask(RequestMsg, 2, pd(2))); second == first {
+		t.Errorf("two IAs share the pool's %s", first)
+	}
+}
+
+// TestDelegateKeepsNextHop: a Renew from a global address tells no next hop, and the one that is known stays; on another link
+// it does not.
+func TestDelegateKeepsNextHop(t *testing.T) {
+	d := newDelegator(t, delegating)
+	p := netip.MustParsePrefix("2001:db8:0:120::/60")
+	d.ask(RequestMsg, 1, pd(2))
+	via := d.binding(p).Via
+	renew := Request{Msg: Renew, Client: ident.NewDUIDLL(macA()), IAs: []IA{pd(2, p.String())}, At: site.Arrival{Link: "eth1", Index: 2}}
+	for _, later := range []time.Duration{time.Second, 20 * time.Minute} { // nothing to write, and something
+		d.now = d.now.Add(later)
+		d.decide(renew)
+		if b := d.binding(p); !via.IsValid() || b.Via != via || b.Link != "eth1" {
+			t.Errorf("after %s via %s on %s, want %s", later, b.Via, b.Link, via)
+		}
+	}
+	d.snap = sitetest.Snapshot(t, strings.Replace(delegating, "eth1", "eth2", 1), sitetest.Facts(sitetest.Link(t, 3, "eth2", "2001:db8:1::1/64")))
+	renew.At = site.Arrival{Link: "eth2", Index: 3}
+	d.decide(renew)
+	if b := d.binding(p); b.Via.IsValid() || b.Link != "eth2" {
+		t.Errorf("elsewhere it is still reached via %s", b.Via)
 	}
 }
 
@@ -400,6 +447,9 @@ func TestDelegateProperty(t *testing.T) {
 		}
 		for _, ia := range got.Reply.IAs {
 			me := fmt.Sprint(client, " ", ia.IAID)
+			if client == 1 { // its kept prefix moves from one IA to the other
+				me = "1"
+			}
 			for _, l := range ia.Prefixes {
 				if l.Valid == 0 {
 					continue
@@ -415,7 +465,7 @@ func TestDelegateProperty(t *testing.T) {
 		if msg == Release {
 			for _, ia := range ias {
 				for _, p := range ia.Prefixes {
-					if held[p].client == fmt.Sprint(client, " ", ia.IAID) {
+					if client != 1 && held[p].client == fmt.Sprint(client, " ", ia.IAID) {
 						delete(held, p)
 					}
 				}
