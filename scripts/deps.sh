@@ -23,6 +23,9 @@ POLICY=/usr/sbin/policy-rc.d
 # Relays, and the DHCPv6 server that people move in from.
 TEST="$TEST isc-dhcp-relay dibbler-relay wide-dhcpv6-relay isc-dhcp-server"
 
+# Servers that delegate prefixes to bootd, and what loses and doubles their packets.
+TEST="$TEST wide-dhcpv6-server dibbler-server nftables"
+
 # Phones: a SIP client and a SIP server that speak TLS on IPv6.
 TEST="$TEST baresip-core kamailio kamailio-tls-modules"
 
@@ -107,7 +110,7 @@ DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 -o Dpkg
 # The clients and servers are run by the tests, in namespaces of their own: on
 # a machine that runs systemd, what a package has just enabled is disabled.
 if [ -d /run/systemd/system ]; then
-	for unit in isc-dhcp-relay isc-dhcp-server dibbler-relay dibbler-client wide-dhcpv6-relay; do
+	for unit in isc-dhcp-relay isc-dhcp-server dibbler-relay dibbler-client dibbler-server wide-dhcpv6-relay wide-dhcpv6-server; do
 		case " $install " in *" $unit "*) systemctl --quiet disable "$unit" 2>/dev/null || true ;; esac
 	done
 	for unit in radvd dhcpcd wide-dhcpv6-client kea-dhcp6-server kea-ctrl-agent unbound tayga kamailio; do

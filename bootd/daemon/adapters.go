@@ -23,6 +23,9 @@ import (
 // several.
 func (d *Daemon) openAdapters() error {
 	snap := d.world.Snapshot()
+	if err := d.openAuthority(snap); err != nil {
+		return err
+	}
 	if len(snap.Networks) == 0 { // nobody is served: no port, and none of the capabilities that the ports take
 		return d.openRoutes()
 	}
@@ -34,9 +37,6 @@ func (d *Daemon) openAdapters() error {
 	d.onClose(neighbours.Close)
 	dir := d.openFiles(snap)
 	d.onClose(dir.Close)
-	if err := d.openAuthority(snap); err != nil {
-		return err
-	}
 	cfg := httpd.Config{
 		Snapshot: d.world.Snapshot, Store: d.store, Observer: d.watch, Neighbours: neighbours, Render: d.templates, Files: dir,
 		Now: d.now, Rand: rand.Reader, Port: snap.HTTPPort, Authority: d.phones.PEM,

@@ -198,7 +198,7 @@ func (c *client) receive(b []byte, from netip.Addr) {
 			c.said = ""
 		}
 		c.note, c.asked, c.told = "", time.Time{}, false
-	} else if why == reason.NoPrefixAvail {
+	} else if why == reason.NoPrefixAvail && !c.machine.Held().Delegated() {
 		c.say("the server " + from.String() + " has no prefix for us")
 	}
 	c.do(now, step)
@@ -242,6 +242,7 @@ func (c *client) changed(now time.Time, cause uplink.Cause) {
 	before := c.kept(held)
 	c.publish()
 	c.putAddresses(now, before)
+	c.module.report() // who hears of the event finds it there
 	c.tell(cause, before, held)
 	c.hooks.add(calls(cause, c.conf.Interface.V, c.ask.Client, before, held)...)
 }

@@ -188,7 +188,7 @@ func TestSLAAC(t *testing.T) {
 func TestPrograms(t *testing.T) {
 	for _, name := range []string{
 		"dhclient", "dhcp6c", "dhcpcd", "dibbler-client", "perfdhcp", "/lib/systemd/systemd-networkd", "rdisc6", "radvd", "radvdump", "dig", "curl", "tftp", "atftp",
-		"baresip", "kamailio", "ss", "kea-dhcp6", "dhcrelay", "dibbler-relay", "dhcp6relay", "unbound", "drill", "ldns-testns", "dnsperf", "tayga", "tcpdump", "ping", "unshare",
+		"baresip", "kamailio", "ss", "kea-dhcp6", "dhcpd", "dhcp6s", "dibbler-server", "nft", "dhcrelay", "dibbler-relay", "dhcp6relay", "unbound", "drill", "ldns-testns", "dnsperf", "tayga", "tcpdump", "ping", "unshare",
 	} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Error(fmt.Errorf("%w (scripts/deps.sh test installs it)", err))

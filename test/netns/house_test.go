@@ -209,7 +209,7 @@ func TestRenumbering(t *testing.T) {
 	h := newHouse(t)
 	h.gives(t, "2001:db8:100::/48")
 	h.start(t, soon)
-	first := h.lease(t, "bound")
+	first := h.lease(t, time.Time{}, "bound")
 	h.asks(t, h.dhclient, "-N")
 	h.asks(t, h.router, "-P")
 	h.lives(t, first, netip.Prefix{})

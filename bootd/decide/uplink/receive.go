@@ -157,6 +157,11 @@ func (m *Machine) renewed(now time.Time, from netip.Addr, msg Message, r *rand.R
 	case t.unbound:
 		m.merge(&s, m.refuse("the server knows nothing of what is held (NoBinding)", now, r))
 		return s, reason.NoBinding
+	case !t.touched && m.state == Confirming && msg.Server == m.held.Server:
+		// dibbler-server knows no Rebind of prefixes; the one that gave it may well renew it.
+		m.renew(now, r)
+		m.merge(&s, m.transmit(now, r))
+		return s, reason.NoPrefixAvail
 	case !t.touched:
 		return s, reason.NoPrefixAvail
 	case !m.held.Delegated():

@@ -349,6 +349,17 @@ func TestRestart(t *testing.T) {
 	s.until(2 * time.Second)
 	s.want("rebind", "rebound: 2001:db8::/48 2001:db8:7::/48")
 
+	// A server that cannot rebind is asked to renew.
+	s = newSim(t, config(48), held, func(m Message) []Message {
+		if m.Type == Rebind {
+			return []Message{status(m, Reply, NoPrefixAvail)}
+		}
+		return plain(hour("2001:db8::/48"))(m)
+	})
+	s.attach()
+	s.until(2 * time.Second)
+	s.want("rebind", "ignored: no-prefix-avail", "renew", "renewed: 2001:db8::/48")
+
 	// Downtime counts: what ended meanwhile is no longer ours.
 	s = newSim(t, config(48), held, plain(hour("2001:db8::/48")))
 	s.now = epoch.Add(51 * time.Minute)
