@@ -57,11 +57,18 @@ func New(name, dir string) (*Lab, error) {
 		return nil, err
 	}
 	// Bridges and taps stay mute: no link-local address, no RS, no MLD.
-	err = l.links.sysctl(map[string]string{
+	settings := map[string]string{
 		"net/ipv6/conf/all/disable_ipv6":     "1",
 		"net/ipv6/conf/default/disable_ipv6": "1",
-	})
-	if err != nil {
+	}
+	// A switch filters nothing. Where Docker has loaded br_netfilter, every frame would go through the kernel's packet filter.
+	for _, call := range []string{"arptables", "iptables", "ip6tables"} {
+		path := "net/bridge/bridge-nf-call-" + call
+		if _, err := os.Stat("/proc/sys/" + path); err == nil {
+			settings[path] = "0"
+		}
+	}
+	if err = l.links.sysctl(settings); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil

@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"bootd.internal/lab"
 )
@@ -225,7 +224,7 @@ var perSecond = regexp.MustCompile(`Queries completed: +(\d+)[^\n]*\n(?s:.*)Quer
 // dnsperf asks for some seconds and gives queries per second, and the microseconds of CPU that each cost the server.
 func (s *server) dnsperf(ctx context.Context, c dnsCase, round int) (rate, cost float64, err error) {
 	data := c.data
-	args := append([]string{"-s", "2001:db8:1::1", "-l", strconv.Itoa(dnsSeconds), "-W"}, c.args...)
+	args := append([]string{"-s", "2001:db8:1::1", "-l", strconv.Itoa(dnsSeconds), "-W", "-b", "1024", "-t", "1"}, c.args...)
 	if data == "hits" { // all of them are known before
 		warm := s.client.Command(ctx, "dnsperf", "-s", "2001:db8:1::1", "-n", "1", "-q", "50", "-d", s.lab.Path(data))
 		if out, err := warm.CombinedOutput(); err != nil {
@@ -235,7 +234,7 @@ func (s *server) dnsperf(ctx context.Context, c dnsCase, round int) (rate, cost 
 		data += strconv.Itoa(round)
 		args = append(args, "-n", "1")
 	}
-	before, err := cpuTime(s.pid)
+	before, err := ran(s.pid)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -243,7 +242,7 @@ func (s *server) dnsperf(ctx context.Context, c dnsCase, round int) (rate, cost 
 	if err != nil {
 		return 0, 0, fmt.Errorf("running dnsperf: %w\n%s", err, out)
 	}
-	after, err := cpuTime(s.pid)
+	after, err := ran(s.pid)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -254,19 +253,4 @@ func (s *server) dnsperf(ctx context.Context, c dnsCase, round int) (rate, cost 
 	n, _ := strconv.ParseFloat(string(m[1]), 64)
 	rate, err = strconv.ParseFloat(string(m[2]), 64)
 	return rate, float64((after - before).Microseconds()) / max(n, 1), err
-}
-
-// cpuTime is what a process has used so far (proc(5), utime and stime in ticks of 10 ms).
-func cpuTime(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, fmt.Errorf("reading CPU time of process %d: %w", pid, err)
-	}
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("reading CPU time of process %d: short line", pid)
-	}
-	user, err1 := strconv.Atoi(fields[11])
-	sys, err2 := strconv.Atoi(fields[12])
-	return time.Duration(user+sys) * 10 * time.Millisecond, errors.Join(err1, err2)
 }
