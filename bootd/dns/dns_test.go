@@ -113,14 +113,17 @@ func TestLocalNamesLiveAtOnce(t *testing.T) {
 // TestAccess: links that no network names get silence, foreign sources REFUSED.
 func TestAccess(t *testing.T) {
 	r := start(t)
-	q := packed(t, question("r1n02.example.net.", dns.TypeAAAA))
+	asked := question("r1n02.example.net.", dns.TypeAAAA)
+	asked.SetEdns0(1232, false)
+	q := packed(t, asked)
 	var sent []byte
 	c := client{
 		peer: netip.MustParseAddrPort("[2001:db8:99::1]:4000"), began: r.clock.Now(), send: func(b []byte) { sent = b },
 		at: site.Arrival{Link: "eth1", Index: 2, Source: netip.MustParseAddr("2001:db8:99::1")},
 	}
 	r.handle(context.Background(), c, q)
-	if got := unpacked(t, sent); got.Rcode != dns.RcodeRefused {
+	why18 := []dns.EDNS0{&dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeProhibited}}
+	if got := unpacked(t, sent); got.Rcode != dns.RcodeRefused || !cmp.Equal(got.IsEdns0().Option, why18) {
 		t.Error(got)
 	}
 	if o := r.seen.next(t); o.Outcome.Reason != reason.Refused {

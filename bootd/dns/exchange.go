@@ -102,7 +102,7 @@ type verdict int
 
 const (
 	cookieFine verdict = iota
-	// cookieForged: the answer shows another cookie than ours.
+	// cookieForged: the answer shows another cookie than ours, or none that is one (RFC 7873 section 5.3).
 	cookieForged
 	// cookieMissing: one who has sent cookies before sends none, or wants another one.
 	cookieMissing
@@ -115,7 +115,7 @@ func (p *upstream) cookies(raw []byte, f form) verdict {
 	}
 	c, code := cookieOf(raw)
 	switch {
-	case len(c) >= 8 && !bytes.Equal(c[:8], f.cookie):
+	case c != nil && (len(c) != 8 && len(c) < 16 || len(c) > 40 || !bytes.Equal(c[:8], f.cookie)):
 		return cookieForged
 	case len(c) >= 16:
 		p.learn(func() { p.theirs = bytes.Clone(c[8:]) })
@@ -144,7 +144,7 @@ func cookieOf(raw []byte) ([]byte, int) {
 			break
 		}
 		if binary.BigEndian.Uint16(raw[o:]) == optionCookie {
-			return raw[o+4 : o+4+n], code
+			return raw[o+4 : o+4+n : o+4+n], code // not nil, however short
 		}
 		o += 4 + n
 	}

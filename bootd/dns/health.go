@@ -24,6 +24,10 @@ const (
 	refusedCost = 200 * time.Millisecond
 	// plainFor is how long it is remembered that an upstream knows no EDNS or changes the case of names.
 	plainFor = 10 * time.Minute
+	// doubtFor is how long a connection is waited for that tells whether a FORMERR is true, doubtfulFor how long it is believed
+	// of a resolver that takes none.
+	doubtFor    = time.Second
+	doubtfulFor = time.Minute
 )
 
 // upstream is what is known of one resolver.
@@ -44,6 +48,8 @@ type upstream struct {
 	theirs []byte
 	// noEDNS and noCase are until when.
 	noEDNS, noCase time.Time
+	// formErrs counts FORMERR to questions with EDNS, in a row.
+	formErrs int
 	// told: somebody was told that it is down.
 	told bool
 }

@@ -72,8 +72,9 @@ type query struct {
 	// cookie is the client's to us, if it sent one.
 	cookie    [8]byte
 	hasCookie bool
-	// echo are the options of the answer: both cookies.
-	echo []byte
+	// echo are the options of the answer: both cookies, and why it is as it is (prohibited: its sender may not ask).
+	echo       []byte
+	prohibited bool
 	// dns64 makes the answer where there is none in IPv6; alias is whose answer it is instead, after a CNAME.
 	dns64 *site.DNS64
 	alias string

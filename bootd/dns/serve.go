@@ -65,6 +65,7 @@ func (s *Server) handle(ctx context.Context, c client, p []byte) {
 	case snap == nil, errors.Is(err, errSilent):
 		s.observe(c, nil, reasonOnly(reason.Malformed), nil)
 	case !allowed(snap, c.at.Source):
+		q.prohibited = true
 		s.answer(c, q, blank(q, codeRefused), reasonOnly(reason.Refused), nil)
 	case errors.Is(err, errNotImplemented):
 		s.answer(c, q, blank(q, codeNotImp), reasonOnly(reason.Refused), nil)
@@ -232,6 +233,11 @@ func own(snap *site.Snapshot, a netip.Addr) bool {
 
 func (s *Server) answer(c client, q *query, a *answer, o reason.Outcome, err error) {
 	q.echo = s.cookies(q, c.at.Source, s.cfg.Now())
+	if code, ok := extended(o.Reason, a.code); ok {
+		q.echo = appendExtended(q.echo, code)
+	} else if q.prohibited {
+		q.echo = appendExtended(q.echo, dns.ExtendedErrorCodeProhibited)
+	}
 	recursion := len(s.cfg.Snapshot().DNS.Upstreams) > 0
 	c.send(a.reply(q, s.cfg.Now(), q.limit(c.tcp), recursion))
 	s.observe(c, q, o, err)

@@ -128,6 +128,8 @@ type race struct {
 	ctx     context.Context
 	results chan result
 	wg      sync.WaitGroup
+	// one asks one upstream: try.
+	one func(*upstream) (*answer, error)
 	// done are upstreams that need not be asked again: they said no.
 	done map[*upstream]bool
 	// running counts what is on its way to each, active all of it.
@@ -149,6 +151,7 @@ func (u *upstreams) resolve(ctx context.Context, q *query, servers []site.Upstre
 		upstreams: u, q: q, limit: limit, ctx: inner, results: make(chan result, rounds*len(sorted)+len(probes)),
 		done: map[*upstream]bool{}, running: map[*upstream]int{},
 	}
+	r.one = r.try
 	defer r.wg.Wait()
 	defer overrun(errOverrun)
 	for _, p := range probes[:min(len(probes), 1)] {
@@ -198,7 +201,7 @@ func (r *race) run(turns, sorted []*upstream) (*answer, error) {
 			if errors.Is(res.err, errUseless) {
 				r.done[res.from] = true
 			}
-			if r.active == 0 {
+			if r.active == 0 || r.active < racing && r.fresh(sorted[min(next, len(sorted)):]) {
 				wait := launch()
 				if r.active == 0 {
 					return nil, fmt.Errorf("%w: %w", errNoAnswer, errs)
@@ -215,11 +218,16 @@ func (r *race) run(turns, sorted []*upstream) (*answer, error) {
 	}
 }
 
+// fresh reports whether one of these was not asked yet.
+func (r *race) fresh(all []*upstream) bool {
+	return slices.ContainsFunc(all, func(p *upstream) bool { return !r.done[p] && r.running[p] == 0 })
+}
+
 func (r *race) start(p *upstream) {
 	r.running[p]++
 	r.active++
 	r.wg.Go(func() {
-		a, err := r.try(p)
+		a, err := r.one(p)
 		r.results <- result{p, a, err}
 	})
 }
@@ -259,26 +267,58 @@ func (r *race) try(p *upstream) (*answer, error) {
 // ask asks one upstream in its way: without EDNS if it does not know that, by a connection if an answer was cut or could have
 // been forged.
 func (u *upstreams) ask(ctx context.Context, p *upstream, q *query) ([]byte, error) {
-	for range 2 {
-		form := p.form(u.now())
-		out := upstreamQuery(q, form)
-		var raw []byte
-		var err error
-		if p.Transport == "udp" {
-			raw, err = p.exchange(ctx, out, form)
-			if errors.Is(err, errUseConnection) {
-				raw, err = u.overStream(ctx, p, q, form)
-			}
-		} else {
-			raw, err = u.overStream(ctx, p, q, form)
-		}
-		if err == nil && dnsCode(raw) == codeFormErr && form.edns {
-			p.learn(func() { p.noEDNS = u.now().Add(plainFor) })
-			continue
-		}
+	f := p.form(u.now())
+	raw, err := u.once(ctx, p, q, f)
+	if err != nil || !f.edns {
 		return raw, err
 	}
-	return nil, errUseless
+	if dnsCode(raw) != codeFormErr {
+		p.learn(func() { p.formErrs = 0 })
+		return raw, nil
+	}
+	if raw, known := u.knowsEDNS(ctx, p, q, f); known {
+		return raw, nil
+	}
+	f.edns, f.cookie, f.theirs = false, nil, nil
+	return u.once(ctx, p, q, f)
+}
+
+// once asks one time.
+func (u *upstreams) once(ctx context.Context, p *upstream, q *query, f form) ([]byte, error) {
+	if p.Transport != "udp" {
+		return u.overStream(ctx, p, q, f)
+	}
+	raw, err := p.exchange(ctx, upstreamQuery(q, f), f)
+	if errors.Is(err, errUseConnection) {
+		return u.overStream(ctx, p, q, f)
+	}
+	return raw, err
+}
+
+// knowsEDNS doubts a FORMERR that may say that an upstream knows no EDNS: whoever guesses a port and an identifier can say that,
+// and a question without EDNS has no cookie. What comes over a connection counts; where there is none, it takes two in a row, and
+// is soon forgotten.
+func (u *upstreams) knowsEDNS(ctx context.Context, p *upstream, q *query, f form) ([]byte, bool) {
+	sure := p.Transport != "udp"
+	if !sure {
+		ctx, cancel := context.WithTimeout(ctx, doubtFor)
+		defer cancel()
+		raw, err := u.overStream(ctx, p, q, f)
+		if err == nil && dnsCode(raw) != codeFormErr {
+			return raw, true
+		}
+		sure = err == nil
+	}
+	p.learn(func() {
+		p.formErrs++
+		switch {
+		case sure:
+			p.noEDNS = u.now().Add(plainFor)
+		case p.formErrs > 1:
+			p.noEDNS = u.now().Add(doubtfulFor)
+		}
+	})
+	return nil, false
 }
 
 // overStream asks by TCP or TLS, once more on a new connection when the old one ended under it.

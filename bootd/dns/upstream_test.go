@@ -324,7 +324,8 @@ func TestCookies(t *testing.T) {
 		case strings.Contains(strings.ToLower(q.Question[0].Name), "lost"):
 			return [][]byte{with("", "2001:db8:9::bad")}
 		case forged:
-			out = append(out, with("ffffffffffffffff"+theirs, "2001:db8:9::bad"))
+			out = append(out, with("ffffffffffffffff"+theirs, "2001:db8:9::bad"), with(sent[:16]+strings.Repeat("00", 33), "2001:db8:9::bad"),
+				with(sent[:16]+"00", "2001:db8:9::bad"), with(sent[:14], "2001:db8:9::bad"))
 		}
 		return append(out, with(sent[:16]+theirs, "2001:db8:9::1"))
 	})

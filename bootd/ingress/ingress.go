@@ -26,6 +26,9 @@ const loopbackIndex = 1
 // loopbackName is what Arrival.Link says of it.
 const loopbackName = "lo"
 
+// receiveBuffer holds what many machines ask at once, in octets; a small datagram takes about one thousand.
+const receiveBuffer = 1 << 20
+
 // ErrTruncated says that a datagram was longer than the buffer.
 var ErrTruncated = errors.New("datagram longer than the buffer")
 
@@ -51,6 +54,9 @@ func Listen(addr netip.AddrPort) (*Conn, error) {
 				unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1),
 				unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO, 1),
 			)
+			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil { // needs CAP_NET_ADMIN
+				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+			}
 		})
 		return errors.Join(err, opt)
 	}}

@@ -1,5 +1,5 @@
 // Command bench measures bootd's figures and, where a figure depends on the machine, a peer beside it in the same run:
-// Debian's Kea for DHCPv6, its unbound for DNS. It needs root, and makes its own namespaces; nothing leaves them.
+// Debian's Kea for DHCPv6, its unbound and a CoreDNS for DNS. It needs root, and makes its own namespaces; nothing leaves them.
 //
 // The exit status is 1 when a figure misses its bar.
 package main
@@ -30,13 +30,14 @@ const (
 
 func main() {
 	bin := flag.String("bootd", "bin/bootd", "the binary to measure")
+	coredns := flag.String("coredns", "bin/coredns", "a CoreDNS to measure beside it, if there is one")
 	only := flag.String("only", "", "measure one thing alone: size, ready, memory, dhcp, prefix, relay, routes, dns or ra")
 	flag.Parse()
 	if err := lab.Enter(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	ok, err := measure(context.Background(), *bin, *only)
+	ok, err := measure(context.Background(), *bin, *coredns, *only)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 	}
@@ -51,8 +52,11 @@ type figure struct {
 	ok             bool
 }
 
-func measure(ctx context.Context, bin, only string) (bool, error) {
+func measure(ctx context.Context, bin, coredns, only string) (bool, error) {
 	bin, err := filepath.Abs(bin)
+	if err == nil {
+		coredns, err = filepath.Abs(coredns)
+	}
 	if err != nil {
 		return false, err
 	}
@@ -61,7 +65,7 @@ func measure(ctx context.Context, bin, only string) (bool, error) {
 		return false, err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{bin: bin, dir: dir}
+	b := &bench{bin: bin, coredns: coredns, dir: dir}
 	for _, step := range []struct {
 		name string
 		do   func(context.Context) error
@@ -86,8 +90,8 @@ func measure(ctx context.Context, bin, only string) (bool, error) {
 }
 
 type bench struct {
-	bin, dir string
-	figures  []figure
+	bin, coredns, dir string
+	figures           []figure
 }
 
 func (b *bench) add(name, got, bar string, ok bool) {
