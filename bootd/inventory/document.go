@@ -140,7 +140,7 @@ func (p *parser) syntax(data []byte, err error) {
 			return
 		}
 	}
-	p.fault(Pos{line, 1}, "", "not YAML: %s", msg)
+	p.fault(Pos{line, 1}, "", "not YAML: %s", withRemedy(msg))
 }
 
 // unalias puts the value of each anchor in the place of its aliases. What they add is bounded, and an alias inside its own

@@ -152,9 +152,9 @@ func keep[T any](p *parser, v value, x T) Value[T] {
 // describe says what a node is, for faults.
 func describe(n *yaml.Node) string {
 	switch {
-	case n.Kind == yaml.MappingNode:
+	case n.Kind == yaml.MappingNode && n.Tag == "!!map":
 		return "keys with values"
-	case n.Kind == yaml.SequenceNode:
+	case n.Kind == yaml.SequenceNode && n.Tag == "!!seq":
 		return "a list"
 	case n.Tag == "!!null":
 		return "nothing"
@@ -167,7 +167,7 @@ func describe(n *yaml.Node) string {
 	case n.Tag == "!!str":
 		return strconv.Quote(shorten(n.Value))
 	}
-	return "a value tagged " + shorten(n.Tag)
+	return "a value tagged " + shorten(n.Tag) + ": remove the tag, or put a value that begins with ! in quotes"
 }
 
 // shorten keeps faults readable, whatever stands in the file.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -143,6 +144,9 @@ func adoptCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error
 			_, err := a.stdout.Write(next)
 			return err
 		}
+		if err := sweep(file); err != nil {
+			return err
+		}
 		if err := replace(file, data, next); err != nil {
 			return err
 		}
@@ -207,6 +211,31 @@ func adopted(file string, h inventory.NewHost) (data, next []byte, err error) {
 	return data, next, nil
 }
 
+// beside is how the names of new inventories begin, before they are put in the place of the old one.
+func beside(path string) string { return "." + filepath.Base(path) + ".adopt-" }
+
+// sweep removes what an adopt left that was killed. The caller holds the lock, so none is at work.
+func sweep(file string) error {
+	path, err := filepath.EvalSymlinks(file)
+	if err != nil {
+		return fmt.Errorf("finding the inventory: %w", err)
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil {
+		return fmt.Errorf("looking beside the inventory: %w", err)
+	}
+	for _, e := range entries {
+		number, ours := strings.CutPrefix(e.Name(), beside(path))
+		if _, err := strconv.ParseUint(number, 10, 64); !ours || err != nil || !e.Type().IsRegular() {
+			continue
+		}
+		if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("removing what an earlier bootd adopt left: %w", err)
+		}
+	}
+	return nil
+}
+
 // replace puts new octets in the place of a file whose octets are still old, whole or not at all, with the file's mode and
 // owner. A symbolic link stays one.
 func replace(file string, old, next []byte) (err error) {
@@ -218,7 +247,7 @@ func replace(file string, old, next []byte) (err error) {
 	if err != nil {
 		return fmt.Errorf("looking at the inventory: %w", err)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	f, err := os.CreateTemp(filepath.Dir(path), beside(path)+"*")
 	if err != nil {
 		return fmt.Errorf("writing beside the inventory: %w", err)
 	}
