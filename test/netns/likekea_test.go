@@ -125,6 +125,7 @@ func listed(t *testing.T, server string, found map[string]string) {
 type both struct {
 	*lab.Lab
 	original
+	links    map[string]*lab.Link
 	machines []*machine
 	// delegates: the import took over the pool of prefixes.
 	delegates bool
@@ -133,20 +134,26 @@ type both struct {
 // iaid of the machines' first identity association.
 const firstIAID, otherIAID = 1, 7
 
-func startBoth(t *testing.T, o original) *both {
+// prepare starts both servers, each on a link of its own.
+func prepare(t *testing.T, o original) *both {
 	t.Helper()
-	r := &both{Lab: labtest.New(t), original: o}
+	r := &both{Lab: labtest.New(t), original: o, links: map[string]*lab.Link{}}
 	if err := os.CopyFS(r.Path(o.dir), os.DirFS("../../bootd/importer/testdata/"+o.dir)); err != nil {
 		t.Fatal(err)
 	}
-	links := map[string]*lab.Link{}
 	for _, name := range []string{o.name, "bootd"} {
 		var err error
-		if links[name], err = r.Link(name); err != nil {
+		if r.links[name], err = r.Link(name); err != nil {
 			t.Fatal(err)
 		}
-		r.server(t, name, links[name])
+		r.server(t, name, r.links[name])
 	}
+	return r
+}
+
+func startBoth(t *testing.T, o original) *both {
+	t.Helper()
+	r := prepare(t, o)
 	duids := [][]byte{
 		// The machine of the reservation, by a DUID without a MAC, and by that of the original.
 		{0, 2, 0, 0, 0xab, 0x11, 1, 2, 3, 4, 5, 6, 7, 8},
@@ -172,7 +179,7 @@ func startBoth(t *testing.T, o original) *both {
 			to   **peer
 			name string
 		}{{&m.theirs, o.name}, {&m.bootd, "bootd"}} {
-			*p.to = r.client(t, fmt.Sprintf("%s%d", p.name, i), p.name, mac, links[p.name])
+			*p.to = r.client(t, fmt.Sprintf("%s%d", p.name, i), p.name, mac, r.links[p.name])
 		}
 		r.machines = append(r.machines, m)
 	}
@@ -197,6 +204,11 @@ func (r *both) server(t *testing.T, name string, link *lab.Link) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A router that forwards and knows where to.
+	if err := n.Sysctl(map[string]string{"net/ipv6/conf/all/forwarding": "1"}); err != nil {
+		t.Fatal(err)
+	}
+	run(t, n, "ip", "-6", "route", "add", "default", "via", "fe80::ff", "dev", "eth1")
 	conf := r.Path(r.dir + "/" + r.conf)
 	if name == r.name {
 		r.run(r, t, n, conf)
