@@ -71,6 +71,7 @@ func Compare(before, after Side, texts bool) Report {
 	c := comparison{
 		byLine: texts, old: writtenIn(before.Snapshot), now: writtenIn(after.Snapshot),
 		before: render.NewBulk(before.Snapshot, before.Templates), after: render.NewBulk(after.Snapshot, after.Templates),
+		sides: [2]Side{before, after},
 	}
 	hosts := after.Snapshot.Hosts
 	items := make([]Item, len(hosts))
@@ -111,6 +112,7 @@ type comparison struct {
 	byLine        bool
 	old, now      written
 	before, after *render.Bulk
+	sides         [2]Side
 }
 
 // host compares one host of the new side with the old one; the Kind of one that does not change is empty.
@@ -128,6 +130,13 @@ func (c *comparison) host(before *site.Snapshot, h *site.Host) Item {
 
 // texts renders what a host is installed with, on both sides, and compares.
 func (c *comparison) texts(was, is *site.Host) []Text {
+	if was.Phone != nil || is.Phone != nil {
+		a, b := c.sides[0].phone(was), c.sides[1].phone(is)
+		if bytes.Equal(a, b) {
+			return nil
+		}
+		return []Text{c.text("phone", is.Name, a, b)}
+	}
 	var out []Text
 	for _, what := range []struct {
 		name string
@@ -141,16 +150,33 @@ func (c *comparison) texts(was, is *site.Host) []Text {
 				if bytes.Equal(a, b) {
 					return
 				}
-				var d []byte
-				if c.byLine {
-					d = diff.Diff("old/"+is.Name+"/"+what.name, a, "new/"+is.Name+"/"+what.name, b)
-					_, d, _ = bytes.Cut(d, []byte("\n")) // its first line is a command's
-				}
-				out = append(out, Text{what.name, string(d)})
+				out = append(out, c.text(what.name, is.Name, a, b))
 			})
 		})
 	}
 	return out
+}
+
+// text is two texts that differ, line by line where that is wanted.
+func (c *comparison) text(what, host string, a, b []byte) Text {
+	var d []byte
+	if c.byLine {
+		d = diff.Diff("old/"+host+"/"+what, a, "new/"+host+"/"+what, b)
+		_, d, _ = bytes.Cut(d, []byte("\n")) // its first line is a command's
+	}
+	return Text{what, string(d)}
+}
+
+// phone renders the file of a phone; nothing for a host that is none.
+func (s Side) phone(h *site.Host) []byte {
+	if h.Phone == nil {
+		return nil
+	}
+	text, err := s.Templates.Phone(render.Preview(s.Snapshot, h), render.OwnText)
+	if err != nil {
+		return []byte(err.Error() + "\n")
+	}
+	return text
 }
 
 // rendered gives take a text, or the error that stands for it.

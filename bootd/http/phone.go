@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"bootd.internal/bootd/decide/phone"
@@ -103,6 +104,40 @@ func (s *Server) decidePhone(ctx context.Context, snap *site.Snapshot, q phone.R
 		err = fmt.Errorf("writing down what a phone uploaded: %w", err)
 	}
 	return d, err
+}
+
+// handshakes hears from net/http which TLS handshakes failed: a phone that does not trust our certificate says so there, and
+// nowhere else.
+type handshakes struct {
+	server *Server
+
+	mu   sync.Mutex
+	told time.Time
+}
+
+// tellEvery is the least time between two events of failed handshakes: anybody can cause them.
+const tellEvery = 10 * time.Second
+
+// Write implements io.Writer for log.Logger: one call is one line.
+func (h *handshakes) Write(line []byte) (int, error) {
+	text, ok := strings.CutPrefix(strings.TrimSpace(string(line)), "http: TLS handshake error from ")
+	peer, why, cut := strings.Cut(text, ": ")
+	if !ok || !cut {
+		return len(line), nil // what else net/http says quotes clients
+	}
+	o := timeline.Observation{Adapter: "http", Message: "handshake", Outcome: reason.Outcome{Reason: reason.TLSFailed}, Peer: strconv.Quote(peer)}
+	now := h.server.cfg.Now()
+	h.mu.Lock()
+	if now.Sub(h.told) >= tellEvery {
+		h.told = now
+		o.Events = []timeline.Event{{
+			Time: now, Adapter: "http", Kind: timeline.Warning, Reason: reason.TLSFailed, Addr: peer,
+			Detail: fmt.Sprintf("no https with a client: %q", why[:min(len(why), 150)]),
+		}}
+	}
+	h.mu.Unlock()
+	h.server.cfg.Observer.Observe(o)
+	return len(line), nil
 }
 
 // device is the MAC in the certificate that a phone showed; net/http let only signed ones through. Yealink's device certificates

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,13 +42,16 @@ var desk = ident.MAC{0x80, 0x5e, 0xc0, 0, 0, 0x12}
 const deskPath = "/yealink/805ec0000012"
 
 // phoneLab is a lab with a phone; over is its TLS, nil: plain HTTP.
-func phoneLab(t *testing.T, more string, over *tls.Config) *lab {
+func phoneLab(t *testing.T, more string, over *tls.Config, change ...func(*Config)) *lab {
 	t.Helper()
 	snap := sitetest.Snapshot(t, fmt.Sprintf(phonesInventory, more), sitetest.Facts(sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64")))
 	set := render.New(templates.FS()).WithSecrets(map[string]string{"a": "geheim"})
 	l := newLab(t, func(c *Config) {
 		c.Snapshot, c.Render = func() *site.Snapshot { return snap }, func(*site.Snapshot) *render.Set { return set }
-		c.Authority, c.TLS, c.Stall = func() []byte { return []byte("a certificate\n") }, over, 3*time.Second
+		c.Authority, c.TLS = func() []byte { return []byte("a certificate\n") }, over
+		for _, f := range change {
+			f(c)
+		}
 	})
 	l.as(desk)
 	if over != nil {
@@ -101,13 +105,16 @@ func TestNoPhonesInTheInventory(t *testing.T) {
 }
 
 // endless gives octets as long as somebody takes them, and counts.
-type endless struct{ given, most int64 }
+type endless struct {
+	given atomic.Int64
+	most  int64
+}
 
 func (e *endless) Read(p []byte) (int, error) {
-	if e.given >= e.most {
+	if e.given.Load() >= e.most {
 		return 0, io.EOF
 	}
-	e.given += int64(len(p))
+	e.given.Add(int64(len(p)))
 	return len(p), nil
 }
 
@@ -137,8 +144,8 @@ func TestLargeUpload(t *testing.T) {
 	if o := l.next(); o.Outcome.Reason != reason.Oversized {
 		t.Errorf("observed %+v", o)
 	}
-	if e.given > 64<<20 {
-		t.Errorf("%d octets were taken", e.given)
+	if given := e.given.Load(); given > 64<<20 {
+		t.Errorf("%d octets were taken", given)
 	}
 	if _, body := l.do("GET", deskPath+"-local.cfg"); body != "kept" {
 		t.Errorf("now it is %.50q", body)
@@ -150,7 +157,7 @@ func TestLargeUpload(t *testing.T) {
 
 // TestSlowUpload: who sends nothing for a sixth of a stall is let go.
 func TestSlowUpload(t *testing.T) {
-	l := phoneLab(t, ", plain_secrets: true", nil)
+	l := phoneLab(t, ", plain_secrets: true", nil, func(c *Config) { c.Stall = 3 * time.Second })
 	got := l.raw("PUT " + deskPath + "-local.cfg HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nab")
 	if !strings.HasPrefix(got, "HTTP/1.1 400 ") || l.next().Outcome.Reason != reason.Aborted {
 		t.Errorf("%q", got)
@@ -219,6 +226,10 @@ func TestDeviceCertificates(t *testing.T) {
 			if tc.status == 0 {
 				if err == nil {
 					t.Error("the server took it")
+				}
+				o := l.next()
+				if o.Outcome.Reason != reason.TLSFailed || len(o.Events) != 1 || !strings.Contains(o.Events[0].Detail, "certificate signed by unknown authority") {
+					t.Errorf("observed %+v", o)
 				}
 				return
 			}

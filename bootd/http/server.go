@@ -110,6 +110,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.TLS != nil {
 		s.server.TLSConfig = cfg.TLS
+		s.server.ErrorLog = log.New(&handshakes{server: s}, "", 0)
 		s.server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){} // HTTP/1.1 alone
 	}
 	return s, nil

@@ -320,6 +320,16 @@ func (c *checker) aPhone(h *Host) {
 	}
 }
 
+// HasPhones reports whether the inventory lists a phone.
+func (inv *Inventory) HasPhones() bool {
+	for i := range inv.Hosts {
+		if inv.Hosts[i].Phone != nil {
+			return true
+		}
+	}
+	return false
+}
+
 // path is the key path of a host.
 func (h *Host) path() string {
 	if h.Phone != nil {

@@ -160,7 +160,7 @@ func (c *checker) yealink() {
 	if access := y.Access.Or(b.Access); access.V == "password" && (!y.Password.Set() || !y.User.Set()) {
 		c.badAt(access.Pos, "wants user and password: {secret: NAME}")
 	}
-	phones := slices.ContainsFunc(c.inv.Hosts, func(h Host) bool { return h.Phone != nil })
+	phones := c.inv.HasPhones()
 	if !https && !y.PlainSecrets.V && phones {
 		c.badAt(y.Scheme.Pos, "passwords of phones would travel over plain http: write https, or allow it with plain_secrets: true")
 	}

@@ -169,6 +169,8 @@ const (
 	OtherPhone
 	// Unauthorized: no password or certificate was shown, or a wrong one.
 	Unauthorized
+	// TLSFailed: a TLS handshake came to nothing.
+	TLSFailed
 
 	end
 )
@@ -195,7 +197,7 @@ var names = [...]string{
 	WrongTransaction: "wrong-transaction", NotForClients: "not-for-clients", Unauthenticated: "unauthenticated",
 	NoPrefixAvail: "no-prefix-avail", UnspecFail: "unspec-fail",
 	PhoneURL: "phone-url", PhoneFile: "phone-file", PhoneBootstrap: "phone-bootstrap", OtherPhone: "other-phone",
-	Unauthorized: "unauthorized",
+	Unauthorized: "unauthorized", TLSFailed: "tls-failed",
 }
 
 // String is the kebab-case name, stable for metrics and logs.

@@ -81,7 +81,7 @@ type Account struct {
 // phones takes what the section yealink says over what is built in.
 func (r *resolver) phones() {
 	y, b := &r.inv.Yealink, inventory.BuiltinYealink()
-	listed := slices.ContainsFunc(r.inv.Hosts, func(h inventory.Host) bool { return h.Phone != nil })
+	listed := r.inv.HasPhones()
 	if !listed && !y.Unlisted.V {
 		return
 	}

@@ -146,7 +146,7 @@ func sections() []string {
 	}
 }
 
-// wellKnown are names that people write most; what is nearly one of them is a mistake.
+// wellKnown are names that people write most, in their canonical form; what is nearly one of them is a mistake.
 func wellKnown() []string {
 	return []string{
 		"account.1.enable", "account.1.label", "account.1.display_name", "account.1.user_name", "account.1.auth_name", "account.1.password",
@@ -184,12 +184,11 @@ func KeyFault(name string) string {
 		return "unknown key" + nearest(first, sections(), 2)
 	}
 	plain, digits := canonical(name)
-	for _, known := range wellKnown() {
-		if k, _ := canonical(known); k == plain {
-			return ""
-		}
+	known := wellKnown()
+	if slices.Contains(known, plain) {
+		return ""
 	}
-	if near := nearest(plain, canonicals(), 1); near != "" {
+	if near := nearest(plain, known, 1); near != "" {
 		return "unknown key" + withDigits(near, digits)
 	}
 	return ""
@@ -204,14 +203,6 @@ func canonical(name string) (plain string, digits []string) {
 		}
 	}
 	return strings.Join(parts, "."), digits
-}
-
-func canonicals() []string {
-	all := wellKnown()
-	for i := range all {
-		all[i], _ = canonical(all[i])
-	}
-	return all
 }
 
 // withDigits gives a suggestion the numbers back that stood in the name.
