@@ -1,5 +1,6 @@
 // Package anyip makes whole prefixes this machine's own: every address of them is answered for by the kernel, as if it stood on
-// an interface (AnyIP). It keeps the kernel's local routes in step with the snapshot.
+// an interface (AnyIP). It keeps the kernel's local routes in step with the snapshot, and answers neighbour solicitations for
+// prefixes that nobody routes here (RFC 4861 section 7.2.8).
 //
 // The package never touches a route that another program wrote, and never hides one: where a prefix would, it says so.
 package anyip

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"net/netip"
+	"slices"
 
 	"bootd.internal/bootd/anyip"
 	"bootd.internal/bootd/api"
@@ -15,6 +16,22 @@ import (
 func (d *Daemon) openModules() error {
 	d.openFollow()
 	return d.openAnyIP()
+}
+
+// proxied is the links on which prefixes are answered for.
+type proxied struct{ *World }
+
+// Links are those that exist.
+func (p proxied) Links() []site.Link {
+	var out []site.Link
+	for _, a := range p.Snapshot().AnyIP {
+		for _, l := range a.Neighbours {
+			if !slices.ContainsFunc(out, func(x site.Link) bool { return x.Name == l.Name }) {
+				out = append(out, l)
+			}
+		}
+	}
+	return out
 }
 
 // openFollow keeps programs in step with prefixes.
@@ -78,6 +95,13 @@ func (d *Daemon) openAnyIP() error {
 		Snapshot: d.world.Snapshot, Changed: d.world.Changed, Known: d.upstreams.Ready(), Kernel: kernel, Observer: d.watch, Now: d.now,
 	})
 	d.tasks = append(d.tasks, t)
+	d.perLinkOf(proxied{d.world}, "neighbour proxy", func(l site.Link) (Task, error) {
+		wire, err := netif.ListenSolicitations(l)
+		if err != nil {
+			return nil, err
+		}
+		return t.Neighbours(l, wire), nil
+	})
 	d.modules = append(d.modules, func() []api.ModuleStatus {
 		var out []api.ModuleStatus
 		for _, s := range t.Status() {

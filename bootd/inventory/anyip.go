@@ -12,6 +12,8 @@ type AnyIP struct {
 	Pos Pos
 	// Source is the prefix; one of an upstream is IPv6.
 	Source
+	// Neighbour are interfaces on which addresses of the prefix are answered for as if they were there (RFC 4861 section 7.2.8).
+	Neighbour Value[[]string]
 	// Keep leaves the prefix bound when bootd stops. Default true.
 	Keep Value[bool]
 	// Names have an address in the prefix by their hash, those below a zone with *.zone.
@@ -20,14 +22,16 @@ type AnyIP struct {
 
 var anyipFields = []field[AnyIP]{
 	{name: "prefix", set: put(func(a *AnyIP) *Value[netip.Prefix] { return &a.Prefix }, (*parser).ownPrefix)},
+	{name: "neighbour", set: put(func(a *AnyIP) *Value[[]string] { return &a.Neighbour }, someOf((*parser).ifname))},
 	{name: "keep", set: put(func(a *AnyIP) *Value[bool] { return &a.Keep }, (*parser).boolean)},
 	{name: "names", set: func(p *parser, a *AnyIP, v value) { a.Names, _ = someOf(placed((*parser).hashedName))(p, v) }},
 }
 
 const (
-	// maxAnyIP bounds the prefixes, maxNames the names of one.
-	maxAnyIP = 1024
-	maxNames = 4096
+	// maxAnyIP bounds the prefixes, maxNeighbours the interfaces of one, maxNames its names.
+	maxAnyIP      = 1024
+	maxNeighbours = 16
+	maxNames      = 4096
 )
 
 // anyip reads one prefix or a list of them; a prefix alone is an entry without options.
@@ -61,6 +65,10 @@ func (p *parser) oneAnyIP(v value) (AnyIP, bool) {
 	case !a.Prefix.Set() && !a.From.some():
 		p.bad(v, "has no prefix: write prefix: \"2001:db8:100::/64\", or from: isp and subnet: 0")
 	case !a.Prefix.Set() && !p.derived(v, &a.From, 16, 128):
+	case a.Neighbour.Set() && a.Prefix.V.Addr().Is4():
+		p.badAt(a.Neighbour.Pos, "Linux answers ARP for all of %s by itself: leave neighbour out", a.Prefix.V)
+	case len(a.Neighbour.V) > maxNeighbours:
+		p.badAt(a.Neighbour.Pos, "lists %d interfaces: there can be %d", len(a.Neighbour.V), maxNeighbours)
 	case len(a.Names) > maxNames:
 		p.bad(v, "has %d names: there can be %d, or one for all below it: *.hosts.example.net", len(a.Names), maxNames)
 	}

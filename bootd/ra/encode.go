@@ -10,6 +10,7 @@ import (
 
 	"bootd.internal/bootd/decide/advert"
 	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/netif"
 )
 
 // minMTU is what every IPv6 link carries (RFC 8200 section 5). A larger advertisement would need fragments, which are
@@ -115,7 +116,7 @@ func readdress(b []byte, dst netip.Addr) {
 	copy(b[24:], to[:])
 	header, msg := b[:headerLen], b[headerLen:]
 	binary.BigEndian.PutUint16(msg[2:], 0)
-	binary.BigEndian.PutUint16(msg[2:], checksum(header, msg))
+	binary.BigEndian.PutUint16(msg[2:], netif.Checksum(header, msg))
 }
 
 // kindName is the protocol's name of a message, out of a closed set: it becomes a metric's label.

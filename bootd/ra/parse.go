@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/netif"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
 )
@@ -64,7 +65,7 @@ func parse(b []byte, from ident.MAC) (packet, reason.Reason) {
 	if header[7] != hopLimit {
 		return p, reason.BadHopLimit
 	}
-	if checksum(header, msg) != 0 || msg[1] != 0 {
+	if netif.Checksum(header, msg) != 0 || msg[1] != 0 {
 		return p, reason.Malformed
 	}
 	if p.src.IsMulticast() || !from.Valid() {
@@ -154,23 +155,4 @@ func walk(b []byte) (hasSource, ok bool) {
 		b = b[int(b[1])*optionUnit:]
 	}
 	return hasSource, true
-}
-
-// checksum is the ICMPv6 checksum over pseudo-header and message (RFC 4443 section 2.3): 0 when msg carries the right
-// one, and the value to write when its field is zero.
-func checksum(header, msg []byte) uint16 {
-	sum := uint32(len(msg)) + protoICMPv6
-	for i := 8; i < headerLen; i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(header[i:]))
-	}
-	for i := 0; i+1 < len(msg); i += 2 {
-		sum += uint32(binary.BigEndian.Uint16(msg[i:]))
-	}
-	if len(msg)%2 != 0 {
-		sum += uint32(msg[len(msg)-1]) << 8
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	return ^uint16(sum)
 }

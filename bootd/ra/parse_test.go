@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/netif"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/timeline"
 )
@@ -49,7 +50,7 @@ func ip(src netip.Addr, msg ...byte) []byte {
 	copy(b[8:], s[:])
 	copy(b[24:], d[:])
 	if len(msg) >= 4 {
-		binary.BigEndian.PutUint16(msg[2:], checksum(b, msg))
+		binary.BigEndian.PutUint16(msg[2:], netif.Checksum(b, msg))
 	}
 	return append(b, msg...)
 }

@@ -2,6 +2,7 @@ package site
 
 import (
 	"net/netip"
+	"slices"
 
 	"bootd.internal/bootd/inventory"
 )
@@ -13,6 +14,8 @@ type AnyIP struct {
 	Wanted, Fault string
 	// Keep: it stays bound when bootd stops.
 	Keep bool
+	// Neighbours are those of the interfaces on which its addresses are answered for that exist.
+	Neighbours []Link
 }
 
 // anyip takes the section anyip. Of an upstream's prefix that was replaced and is still valid, the old part stays beside the new
@@ -21,6 +24,11 @@ func (r *resolver) anyip() {
 	for i := range r.inv.AnyIP {
 		in := &r.inv.AnyIP[i]
 		a := AnyIP{Prefix: in.Prefix.V, Wanted: in.Prefix.V.String(), Keep: in.Keep.V || !in.Keep.Set()}
+		for _, name := range in.Neighbour.V {
+			if l, ok := r.exists(name, in.Neighbour.Pos); ok {
+				a.Neighbours = append(a.Neighbours, l)
+			}
+		}
 		if !in.From.Set() {
 			r.snap.AnyIP = append(r.snap.AnyIP, a)
 			r.hashed = append(r.hashed, a.Prefix)
@@ -33,7 +41,7 @@ func (r *resolver) anyip() {
 				a.Fault = p.String() + " overlaps a prefix of " + other
 				continue
 			}
-			r.snap.AnyIP = append(r.snap.AnyIP, AnyIP{Prefix: p, Wanted: a.Wanted, Keep: a.Keep})
+			r.snap.AnyIP = append(r.snap.AnyIP, AnyIP{Prefix: p, Wanted: a.Wanted, Keep: a.Keep, Neighbours: a.Neighbours})
 		}
 		if len(r.snap.AnyIP) == first && a.Fault == "" {
 			_, a.Fault = Derive(in.From, r.facts.Delegated[in.From.Upstream.V], r.now)
@@ -43,6 +51,18 @@ func (r *resolver) anyip() {
 		}
 		r.hashed = append(r.hashed, r.snap.AnyIP[first].Prefix)
 	}
+}
+
+// exists finds a link by its name; one that does not is a problem.
+func (r *resolver) exists(name string, at inventory.Pos) (Link, bool) {
+	i := slices.IndexFunc(r.facts.Links, func(l Link) bool { return l.Name == name })
+	if i < 0 {
+		r.problem("", "", at, "there is no interface %s: neighbours are answered there when it comes; `ip link` lists those there are", name)
+		return Link{}, false
+	}
+	l := r.facts.Links[i]
+	l.Addrs = slices.Clone(l.Addrs)
+	return l, true
 }
 
 // bindable is what a From stands for, then what it stood for in prefixes that are still valid.

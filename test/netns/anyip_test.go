@@ -30,6 +30,7 @@ anyip:
   - {prefix: "2001:db8:100::/64", names: ["*.hosts.example.net"]}
   - "192.0.2.0/28"
   - {prefix: "2001:db8:101::/64", keep: false}
+  - {prefix: "2001:db8:a:0:8000::/65", neighbour: eth1, keep: false}
 `
 
 // TestAnyIP: a thousand random addresses of a prefix answer ping and a web server that knows none of them; so does the address of
@@ -43,7 +44,7 @@ func TestAnyIP(t *testing.T) {
 	webServer(t, r.Server)
 
 	out, err := r.Daemon.Run(labtest.Context(t, patience), "status")
-	if err != nil || !strings.Contains(string(out), "anyip 2001:db8:100::/64: bound\nanyip 192.0.2.0/28: bound\nanyip 2001:db8:101::/64: bound\n") {
+	if err != nil || !strings.Contains(string(out), "anyip 2001:db8:100::/64: bound\nanyip 192.0.2.0/28: bound\nanyip 2001:db8:101::/64: bound\nanyip 2001:db8:a:0:8000::/65: bound\n") {
 		t.Errorf("%v:\n%s", err, out)
 	}
 	thousand(t, r, n)
@@ -54,6 +55,7 @@ func TestAnyIP(t *testing.T) {
 		t.Errorf("the name's address is %q, want %s", got, named)
 	}
 	fetch(t, n, named)
+	proxied(t, r, n)
 	anyConflict(t, r)
 	anyCrash(t, r)
 }
@@ -202,6 +204,24 @@ func answersFour(t *testing.T, r *labtest.Rack, n *lab.Node) {
 	}
 }
 
+// proxied: half of the prefix of a link is ours, and answered for there: a neighbour reaches it, and cannot take an address of it.
+func proxied(t *testing.T, r *labtest.Rack, n *lab.Node) {
+	t.Helper()
+	run(t, r.Server, "ip", "addr", "add", "2001:db8:a::1/64", "dev", "eth1", "nodad")
+	run(t, n, "ip", "addr", "add", "2001:db8:a::2/64", "dev", "eth0", "nodad")
+	fetch(t, n, netip.MustParseAddr("2001:db8:a:0:8000:1234:5678:9abc"))
+	if out, err := n.Command(labtest.Context(t, patience), "ping", "-c", "1", "-W", "1", "2001:db8:a:0:7000::1").CombinedOutput(); err == nil {
+		t.Errorf("an address outside the prefix answers:\n%s", out)
+	}
+	run(t, n, "ip", "addr", "add", "2001:db8:a:0:8000::77/64", "dev", "eth0")
+	err := lab.WaitFor(labtest.Context(t, patience), "the address is found in use", func() bool {
+		return strings.Contains(run(t, n, "ip", "-6", "addr", "show", "dev", "eth0"), "2001:db8:a:0:8000::77/64 scope global dadfailed tentative")
+	})
+	if err != nil {
+		t.Errorf("%v\n%s", err, run(t, n, "ip", "-6", "addr"))
+	}
+}
+
 // anyConflict: a route that stands there is said and stays; when it is gone, the prefix is bound.
 func anyConflict(t *testing.T, r *labtest.Rack) {
 	t.Helper()
@@ -211,7 +231,7 @@ func anyConflict(t *testing.T, r *labtest.Rack) {
 	const said = "! anyip 2001:db8:102::/64: the route 2001:db8:102::/64 over eth1 is there, set by an administrator (proto static), " +
 		"and would not be used any more: `ip -6 route del 2001:db8:102::/64`, or bind another prefix\n"
 	waitStatus(t, r, said)
-	if got := locals(t, r.Server); got != "2001:db8:100::/64 2001:db8:101::/64" {
+	if got := locals(t, r.Server); got != "2001:db8:a:0:8000::/65 2001:db8:100::/64 2001:db8:101::/64" {
 		t.Errorf("bound: %s", got)
 	}
 	run(t, r.Server, "ip", "-6", "route", "del", "2001:db8:102::/64")
@@ -237,7 +257,7 @@ func anyCrash(t *testing.T, r *labtest.Rack) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := locals(t, r.Server); got != "2001:db8:100::/64 2001:db8:101::/64 2001:db8:102::/64" {
+	if got := locals(t, r.Server); got != "2001:db8:a:0:8000::/65 2001:db8:100::/64 2001:db8:101::/64 2001:db8:102::/64" {
 		t.Errorf("after a crash: %s", got)
 	}
 	if got := run(t, r.Server, "ip", "-6", "route", "show", "table", "local", "2001:db8:1fe::/64"); !strings.Contains(got, "proto static") {
