@@ -306,3 +306,24 @@ func FuzzRelay(f *testing.F) {
 		}
 	})
 }
+
+// TestTraceTransit: what relays forward is shown with the link that it came in on, which is no network's.
+func TestTraceTransit(t *testing.T) {
+	core := sitetest.Link(t, 7, "core", "2001:db8:e::1/64", "2001:db8:f::1/64")
+	snap := sitetest.Snapshot(t, "serve: {transit: core}\nnetworks: {rack2: {relay: \"2001:db8:2::1\", prefix: \"2001:db8:2::/64\"}}\n", sitetest.Facts(core))
+	for _, c := range []struct {
+		from, dst, want string
+		link            int
+	}{
+		{"2001:db8:f::9", "2001:db8:e::1", "core 2001:db8:e::1", 7},
+		{"2001:db8:f::9", "ff05::1:3", "core 2001:db8:f::1", 7},
+		{"fe80::9", "ff02::1:2", "core " + core.LinkLocal.String(), 7},
+		{"2001:db8:f::9", "2001:db8:e::1", " invalid IP", 8},
+	} {
+		d := &datagram{from: netip.AddrPortFrom(netip.MustParseAddr(c.from), 547), dst: netip.MustParseAddr(c.dst), link: c.link}
+		name, mac, from := seenOn(snap, d)
+		if got := name + " " + from.String(); got != c.want || mac.Valid() != (name != "") {
+			t.Errorf("from %s to %s: %s, %s", c.from, c.dst, got, mac)
+		}
+	}
+}

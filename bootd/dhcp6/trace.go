@@ -43,26 +43,41 @@ func (s *Server) trace(d *datagram, at time.Time, client ident.DUID, o reason.Ou
 	if out.err != nil {
 		x.Err = out.err.Error()
 	}
-	for _, n := range s.cfg.Snapshot().Networks {
-		if n.Link != nil && n.Link.Index == d.link {
-			x.Link, x.ServerMAC = n.Link.Name, n.Link.MAC
-			if len(out.octets) > 0 {
-				x.From = answersFrom(d, n)
-			}
-			break
-		}
+	x.Link, x.ServerMAC, x.From = seenOn(s.cfg.Snapshot(), d)
+	if len(out.octets) == 0 {
+		x.From = netip.Addr{}
 	}
 	s.cfg.Tracer.Trace(x)
 }
 
+// seenOn is the link of a datagram, its card, and where an answer comes from.
+func seenOn(snap *site.Snapshot, d *datagram) (link string, mac ident.MAC, from netip.Addr) {
+	for _, n := range snap.Networks {
+		if n.Link != nil && n.Link.Index == d.link {
+			return n.Link.Name, n.Link.MAC, answersFrom(d, *n.Link, n.Own)
+		}
+	}
+	l, ok := snap.Carries(d.link)
+	if !ok {
+		return "", ident.MAC{}, netip.Addr{}
+	}
+	own := netip.Addr{}
+	for _, p := range l.Addrs {
+		if own = p.Addr(); p.Contains(d.from.Addr().WithZone("")) {
+			break
+		}
+	}
+	return l.Name, l.MAC, answersFrom(d, l, own)
+}
+
 // answersFrom is the address that the kernel takes for an answer (RFC 6724 section 5): the one that was asked, else one of
 // the same scope.
-func answersFrom(d *datagram, n *site.Network) netip.Addr {
+func answersFrom(d *datagram, l site.Link, own netip.Addr) netip.Addr {
 	switch {
 	case !d.dst.IsMulticast():
 		return d.dst
-	case d.from.Addr().IsLinkLocalUnicast() || !n.Own.IsValid():
-		return n.Link.LinkLocal
+	case d.from.Addr().IsLinkLocalUnicast() || !own.IsValid():
+		return l.LinkLocal
 	}
-	return n.Own
+	return own
 }

@@ -36,6 +36,7 @@ const together = advert.MaxSolicitedDelay
 // tick does all that is due.
 func (t *Task) tick() {
 	now := t.cfg.Now()
+	t.release(now)
 	for len(t.asks) > 0 && !now.Before(t.asks[0]) {
 		t.asks = t.asks[1:]
 		t.solicit()

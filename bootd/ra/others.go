@@ -44,6 +44,9 @@ func (t *Task) heard(p packet) {
 		t.held = true
 		t.asks, t.listenUntil = nil, now
 	}
+	if until := now.Add(p.said.Lifetime); t.held && until.After(t.heldUntil) {
+		t.heldUntil = until
+	}
 	f := p.said
 	f.Link, f.Network, f.Held = t.link.Name, t.network(), t.held
 	var conflicts []advert.Conflict
@@ -77,6 +80,24 @@ func (t *Task) heard(p packet) {
 		t.refuse(a.packet, reason.RouterElsewhere)
 	}
 	t.pending = nil
+}
+
+// release begins anew, listening first, when the other routers have been silent for as long as they said that they are to be
+// used. One that says that it stops may be starting again: its time is waited for, too.
+func (t *Task) release(now time.Time) {
+	if !t.held || now.Before(t.heldUntil) {
+		return
+	}
+	t.held, t.heldUntil = false, time.Time{}
+	clear(t.routers)
+	t.observe(timeline.Observation{
+		Message: "Listen", Outcome: reason.Outcome{Reason: reason.Changed, Network: t.network()},
+		Events: []timeline.Event{{
+			Kind: timeline.ForeignRouter, Reason: reason.Changed, Network: t.network(),
+			Detail: "hosts have forgotten the other router on " + t.link.Name + ": bootd advertises again, unless one answers now",
+		}},
+	})
+	t.begin()
 }
 
 // remember reports whether there is something new to tell of a router. A full memory makes room for a new one only by those that

@@ -122,8 +122,9 @@ type Task struct {
 	// listenUntil is the end of the listening start, asks the solicitations that are still to be sent then.
 	listenUntil time.Time
 	asks        []time.Time
-	// held: another router was here first.
-	held bool
+	// held: another router was here first; heldUntil is when hosts forget the last one that was heard.
+	held      bool
+	heldUntil time.Time
 	// sent counts the multicasts since we began to advertise this; last is what we said, nil: nothing.
 	sent int
 	last *said
@@ -275,6 +276,9 @@ func (t *Task) due() time.Time {
 	}
 	if len(t.asks) > 0 {
 		sooner(t.asks[0])
+	}
+	if t.held {
+		sooner(t.heldUntil)
 	}
 	for i := range t.pending {
 		sooner(t.pending[i].due)

@@ -181,11 +181,11 @@ func TestYieldsWhileListening(t *testing.T) {
 		b.run()
 		b.hear(clientMAC, unhex(rsIPXE))
 		b.pass(300 * time.Millisecond)
-		b.hear(foreignMAC, ip(routerLL, advertisement(1800)...))
-		b.hear(foreignMAC, ip(routerLL, advertisement(1800)...))
+		b.hear(foreignMAC, ip(routerLL, advertisement(9000)...))
+		b.hear(foreignMAC, ip(routerLL, advertisement(9000)...))
 		b.pass(time.Hour)
 		b.hear(clientMAC, unhex(rsIPXE))
-		held := "another router advertises here (lifetime 1800s, M=1 O=0): bootd sends no advertisements until the network " +
+		held := "another router advertises here (lifetime 9000s, M=1 O=0): bootd sends no advertisements until the network " +
 			"says `router: self` (or `router: other`)"
 		b.expect("0s "+soliciting,
 			`300ms RouterAdvertisement router-elsewhere rack1 "fe80::1" [foreign-router 52:54:00:00:ee:01 fe80::1 `+held+`]`,
@@ -209,12 +209,38 @@ func TestYieldsInProbation(t *testing.T) {
 		b := newBench(t, rack)
 		b.run()
 		b.pass(3 * time.Second)
-		b.hear(foreignMAC, ip(routerLL, with(advertisement(1800), 5, 0)...))
+		b.hear(foreignMAC, ip(routerLL, with(advertisement(9000), 5, 0)...))
 		b.pass(time.Hour)
 		b.expect("0s "+soliciting, "400ms "+soliciting, "1s "+multicastRA, "1s "+periodic,
 			"3s RouterAdvertisement router-elsewhere rack1 \"fe80::1\" [foreign-router 52:54:00:00:ee:01 fe80::1 another router "+
-				"advertises here (lifetime 1800s, M=0 O=0): bootd sends no advertisements until the network says `router: self` (or `router: other`)]",
+				"advertises here (lifetime 9000s, M=0 O=0): bootd sends no advertisements until the network says `router: self` (or `router: other`)]",
 			"3s "+finalRA, "3s Final answered")
+		b.stop(nil)
+	})
+}
+
+// TestReleased: a router that has been silent for its lifetime does not silence us any more; one that said that it stops, and one
+// that another follows, does so for as long as hosts go by what they heard.
+func TestReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, rack)
+		b.run()
+		b.pass(300 * time.Millisecond)
+		b.hear(foreignMAC, ip(routerLL, advertisement(600)...))
+		b.pass(500 * time.Second)
+		b.hear(foreignMAC, ip(routerLL, advertisement(600)...))
+		b.hear(foreignMAC, ip(routerLL, advertisement(0)...))
+		b.pass(599 * time.Second)
+		b.mu.Lock()
+		before := len(b.lines)
+		b.lines = nil
+		b.mu.Unlock()
+		if before == 0 {
+			t.Error("nothing was seen of the router")
+		}
+		b.pass(3 * time.Second)
+		b.expect("18m20.3s Listen changed rack1 [foreign-router 00:00:00:00:00:00  hosts have forgotten the other router on eth1: bootd advertises again, unless one answers now]",
+			"18m20.3s "+soliciting, "18m20.7s "+soliciting, "18m21.3s "+multicastRA, "18m21.3s "+periodic)
 		b.stop(nil)
 	})
 }
