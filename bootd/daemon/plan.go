@@ -188,6 +188,11 @@ func (p *Plan) Notes() []string {
 			}
 		}
 	}
+	for _, h := range p.Inventory.Hosts {
+		for _, f := range h.From {
+			note(f, "hosts."+h.Name+".delegate")
+		}
+	}
 	for i, a := range p.Inventory.AnyIP {
 		if a.From.Set() {
 			note(a.From, fmt.Sprintf("anyip[%d]", i))

@@ -110,7 +110,11 @@ func (p *parser) delegationFrom(v value, d *delegationEntry) bool {
 	case d.Length.V-d.From.Bits() > maxParts:
 		p.badAt(d.Length.Pos, "a /%d has more than a million parts of /%d: take a longer pool", d.From.Bits(), d.Length.V)
 	default:
-		return p.derived(v, &d.From, 16, maxDelegated)
+		if !p.derived(v, &d.From, 16, maxDelegated) {
+			return false
+		}
+		p.froms[len(p.froms)-1].pool = true
+		return true
 	}
 	return false
 }

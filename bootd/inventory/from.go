@@ -119,6 +119,24 @@ type derivation struct {
 	path string
 	// shared: it says what another entry may have as well.
 	shared bool
+	// pool: clients get parts of it; kept: a host gets it, perhaps out of such a pool.
+	pool, kept bool
+}
+
+// kept reads the prefixes that are kept for a host.
+func (p *parser) kept(h *Host, v value) {
+	before := len(p.froms)
+	all, _ := someOf(source((*parser).delegable, 16, maxDelegated))(p, v)
+	for _, s := range all {
+		if s.Prefix.Set() {
+			h.Delegate = append(h.Delegate, s.Prefix)
+		} else {
+			h.From = append(h.From, s.From)
+		}
+	}
+	for i := range p.froms[before:] {
+		p.froms[before+i].kept = true
+	}
 }
 
 // source reads a prefix as whole does, or keys that name one of an upstream's, whose length is from least to most.
@@ -159,15 +177,31 @@ func (c *checker) derivations() {
 		return p
 	}
 	slices.SortStableFunc(all, func(a, b derivation) int {
-		return cmp.Or(cmp.Compare(a.Upstream.V, b.Upstream.V), at(a).Addr().Compare(at(b).Addr()), cmp.Compare(a.Bits(), b.Bits()))
+		if c := cmp.Or(cmp.Compare(a.Upstream.V, b.Upstream.V), at(a).Addr().Compare(at(b).Addr()), cmp.Compare(a.Bits(), b.Bits())); c != 0 || a.pool == b.pool {
+			return c
+		}
+		if a.pool {
+			return -1
+		}
+		return 1
 	})
-	holder := -1
+	holder, inside := -1, -1 // inside is the last that is kept for a host out of the pool that holds it
 	for i, d := range all {
-		if holder < 0 || all[holder].Upstream.V != d.Upstream.V || !at(all[holder]).Overlaps(at(d)) {
-			holder = i
+		within := func(j int) bool {
+			return j >= 0 && all[j].Upstream.V == d.Upstream.V && at(all[j]).Overlaps(at(d))
+		}
+		switch {
+		case !within(holder):
+			holder, inside = i, -1
+			continue
+		case all[holder].pool && d.kept && !within(inside):
+			inside = i
 			continue
 		}
 		first, second := all[holder], d
+		if within(inside) {
+			first = all[inside]
+		}
 		if second.Pos.Line < first.Pos.Line {
 			first, second = second, first
 		}

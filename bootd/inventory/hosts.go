@@ -28,7 +28,7 @@ var hostFields = withSettings([]field[hostEntry]{
 	{name: "port", set: func(p *parser, h *hostEntry, v value) { h.Port, _ = p.port(v) }},
 	{name: "serial", set: put(func(h *hostEntry) *Value[string] { return &h.Serial }, (*parser).text)},
 	{name: "dns", set: func(p *parser, h *hostEntry, v value) { walk(p, v, hostDNSFields, &h.DNS) }},
-	{name: "delegate", set: func(p *parser, h *hostEntry, v value) { h.Delegate, _ = someOf(placed((*parser).delegable))(p, v) }},
+	{name: "delegate", set: func(p *parser, h *hostEntry, v value) { p.kept(&h.Host, v) }},
 	{name: "nics", set: func(p *parser, h *hostEntry, v value) { h.nics = v; p.nics(&h.Host, v) }},
 }, inHosts, func(h *hostEntry) *Settings { return &h.Settings })
 

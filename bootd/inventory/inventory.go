@@ -237,8 +237,10 @@ type Host struct {
 	Serial Value[string]
 	// Delegate are the prefixes that the inventory keeps for the host.
 	Delegate []Value[netip.Prefix]
-	NICs     []NIC
-	DNS      HostDNS
+	// From are those of them that are out of upstreams' prefixes.
+	From []From
+	NICs []NIC
+	DNS  HostDNS
 	// Phone is nil for a host that is none.
 	Phone *Phone
 	Settings

@@ -29,7 +29,7 @@ func (r *resolver) delegation(network string, in inventory.Delegation) (Delegati
 		return newDelegation(in), true
 	}
 	p, ok := r.derive(network, in.From)
-	if !ok || p.deprecated(r.now) || !r.claim(network, in.From, p.Prefix, "a pool of "+network, false) {
+	if !ok || p.deprecated(r.now) || !r.claim(network, "", in.From, claimed{prefix: p.Prefix, what: "a pool of " + network, pool: true}) {
 		return Delegation{}, false
 	}
 	return Delegation{Pool: p.Prefix, Length: in.Length.V, PreferredUntil: p.PreferredUntil, ValidUntil: p.ValidUntil}, true

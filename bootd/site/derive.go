@@ -77,7 +77,7 @@ func (r *resolver) from(n *Network, in *inventory.Network) {
 		if !ok {
 			continue
 		}
-		if !r.claim(n.Name, f, p.Prefix, "the prefix of "+n.Name, true) {
+		if !r.claim(n.Name, "", f, claimed{prefix: p.Prefix, what: "the prefix of " + n.Name}) {
 			continue
 		}
 		n.Prefixes = append(n.Prefixes, p)
@@ -91,22 +91,27 @@ func (r *resolver) from(n *Network, in *inventory.Network) {
 type claimed struct {
 	prefix netip.Prefix
 	what   string
-	// kept may lie inside a pool.
-	kept bool
+	// pool: clients get parts of it; kept: a host gets it, perhaps out of such a pool.
+	pool, kept bool
+}
+
+// clashes reports whether only one of two can have its place.
+func (c claimed) clashes(o claimed) bool {
+	inside := c.pool && o.kept && c.prefix.Bits() <= o.prefix.Bits() || o.pool && c.kept && o.prefix.Bits() <= c.prefix.Bits()
+	return c.prefix.Overlaps(o.prefix) && !inside
 }
 
 // claim gives a prefix that came out of an upstream's its place. It has none, and that is a problem, where another has addresses of
 // it: upstreams give what they like. What is written out goes first, then the order of the file.
-func (r *resolver) claim(network string, f inventory.From, p netip.Prefix, what string, alone bool) bool {
+func (r *resolver) claim(network, host string, f inventory.From, c claimed) bool {
 	if r.claims == nil {
 		r.claims = r.writtenOut()
 	}
-	i := slices.IndexFunc(r.claims, func(c claimed) bool { return c.prefix.Overlaps(p) && (alone || !c.kept) })
-	if i >= 0 {
-		r.problem(network, "", f.Pos, "%s is %s, which overlaps %s, %s: it is not used", f, p, r.claims[i].what, r.claims[i].prefix)
+	if i := slices.IndexFunc(r.claims, c.clashes); i >= 0 {
+		r.problem(network, host, f.Pos, "%s is %s, which overlaps %s, %s: it is not used", f, c.prefix, r.claims[i].what, r.claims[i].prefix)
 		return false
 	}
-	r.claims = append(r.claims, claimed{prefix: p, what: what})
+	r.claims = append(r.claims, c)
 	return true
 }
 
@@ -120,13 +125,13 @@ func (r *resolver) writtenOut() []claimed {
 		}
 		for _, d := range n.Delegate {
 			if d.Pool.Set() {
-				out = append(out, claimed{prefix: d.Pool.V, what: "a pool of " + n.Name})
+				out = append(out, claimed{prefix: d.Pool.V, what: "a pool of " + n.Name, pool: true})
 			}
 		}
 	}
 	for i := range r.inv.Hosts {
 		for _, p := range r.inv.Hosts[i].Delegate {
-			out = append(out, claimed{p.V, "the prefix of " + r.inv.Hosts[i].Name, true})
+			out = append(out, claimed{prefix: p.V, what: "the prefix of " + r.inv.Hosts[i].Name, kept: true})
 		}
 	}
 	return out
@@ -146,6 +151,32 @@ func (r *resolver) holder(n *Network, p netip.Prefix) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// kept adds the host's prefixes out of upstreams'. One that is about to end is given to nobody any more.
+func (r *resolver) kept(h *Host, in *inventory.Host) {
+	for _, f := range in.From {
+		p, missing := Derive(f, r.facts.Delegated[f.Upstream.V], r.now)
+		if missing != "" {
+			r.problem("", h.Name, f.Pos, "%s is unresolved: %s", f, missing)
+		}
+		if p.IsValid() && !p.deprecated(r.now) && r.claim("", h.Name, f, claimed{prefix: p.Prefix, what: "the prefix of " + h.Name, kept: true}) {
+			h.Delegated = append(h.Delegated, p.Prefix)
+			r.snap.index.kept = append(r.snap.index.kept, Kept{p.Prefix, h})
+		}
+	}
+}
+
+// Ends are the deadlines of the upstream's prefix that a prefix is out of; zero: it is out of none.
+func (s *Snapshot) Ends(p netip.Prefix) (preferred, valid time.Time) {
+	for _, all := range s.Delegated {
+		for _, whole := range all {
+			if whole.Overlaps(p) && whole.Bits() <= p.Bits() {
+				return whole.PreferredUntil, whole.ValidUntil
+			}
+		}
+	}
+	return time.Time{}, time.Time{}
 }
 
 // NextEnd is when the first of the delegated prefixes is deprecated or ends, so that what is derived from it changes; zero: none

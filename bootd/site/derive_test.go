@@ -176,7 +176,8 @@ networks:
   lan: {interface: eth1, prefix: {from: isp, subnet: 17}, delegate: {from: spare, subnet: 1, length: 60, each: 62}}
   office: {interface: eth2, prefix: {from: spare, subnet: 0}, delegate: [{pool: "2001:db8:9::/60", length: 62}, {from: spare, subnet: 2, length: 60, each: 62}]}
 hosts:
-  a: {mac: 52:54:00:aa:01:01, delegate: ["2001:db8:8:11::/64", "2001:db8:a:22::/64"]}
+  a: {mac: 52:54:00:aa:01:01, delegate: ["2001:db8:8:11::/64", "2001:db8:a:22::/64", {from: spare, subnet: 35}]}
+  b: {mac: 52:54:00:aa:01:02, delegate: {from: isp, subnet: 34}}
 `
 	f := sitetest.Facts(sitetest.Link(t, 2, "eth1"), sitetest.Link(t, 3, "eth2"))
 	for _, c := range []struct {
@@ -188,6 +189,7 @@ hosts:
 		{"2001:db8:b::/56", "2001:db8:a::/56", "2001:db8:b:11::/64", 3, nil},
 		{"2001:db8:a::/56", "2001:db8:a::/56", "2001:db8:a:11::/64", 2, []string{
 			"lan 3:69: {from: spare, subnet: 1, length: 60} is 2001:db8:a:10::/60, which overlaps the prefix of lan, 2001:db8:a:11::/64: it is not used",
+			" 7:41: {from: isp, subnet: 34, length: 64} is 2001:db8:a:22::/64, which overlaps the prefix of a, 2001:db8:a:22::/64: it is not used",
 		}},
 		{"2001:db8:8::/56", "2001:db8:9::/56", "", 3, []string{
 			"lan 3:34: {from: isp, subnet: 17, length: 64} is 2001:db8:8:11::/64, which overlaps the prefix of a, 2001:db8:8:11::/64: it is not used",

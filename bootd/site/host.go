@@ -42,6 +42,7 @@ func (r *resolver) host(in *inventory.Host) {
 		h.Delegated = append(h.Delegated, p.V)
 		r.snap.index.kept = append(r.snap.index.kept, Kept{p.V, h})
 	}
+	r.kept(h, in)
 	origin(h.Origins, "network", in.Network)
 	origin(h.Origins, "uuid", in.UUID)
 	origin(h.Origins, "serial", in.Serial)

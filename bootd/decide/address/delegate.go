@@ -98,6 +98,7 @@ func (g *granting) keptPart(ia IA) (part, bool) {
 			continue
 		}
 		c.kept = true
+		c.preferredUntil, c.validUntil = g.snap.Ends(p)
 		if c.found && c.b.InForce(g.now) {
 			return c, true
 		}

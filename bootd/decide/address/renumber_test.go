@@ -14,7 +14,7 @@ import (
 const derived = `upstreams: {isp: {interface: eth0}}
 defaults: {unknown: pool, preferred: 30m, valid: 1h}
 networks: {lan: {interface: eth1, prefix: {from: isp, subnet: 0}, delegate: {from: isp, subnet: 1, length: 60, each: 62}}}
-hosts: {a: {mac: "52:54:00:aa:01:01", address: "::101"}}
+hosts: {a: {mac: "52:54:00:aa:01:01", address: "::101", delegate: {from: isp, subnet: 5, length: 62}}}
 `
 
 // upstream serves what an upstream delegates: prefixes with their preferred and valid lifetimes.
@@ -45,6 +45,7 @@ func TestRenumbered(t *testing.T) {
 			return ia
 		}
 		d.want(d.ask(RequestMsg, 1, ia("")), "1: 2001:db8:a:100::101 T1 10m0s T2 16m0s")
+		d.want(d.ask(RequestMsg, 1, pd(9)), "9: 2001:db8:a:114::/62 20m0s/40m0s T1 10m0s T2 16m0s")
 		guest := told(d.ask(RequestMsg, 7, ia("")))
 		part := given(t, d.ask(RequestMsg, 7, pd(2)))
 		d.want(d.ask(Renew, 7, pd(2, part.String())), "2: "+part.String()+" 20m0s/40m0s T1 10m0s T2 16m0s")
@@ -57,6 +58,7 @@ func TestRenumbered(t *testing.T) {
 			d.upstream(second)
 		}
 		d.want(d.ask(Renew, 1, ia("2001:db8:a:100::101")), "1: 2001:db8:b:200::101 2001:db8:a:100::101 T1 15m0s T2 24m0s")
+		d.want(d.ask(Renew, 1, pd(9, "2001:db8:a:114::/62")), "9: 2001:db8:b:214::/62 30m0s/1h0m0s 2001:db8:a:114::/62 0s/0s T1 15m0s T2 24m0s")
 		had := strings.Fields(guest)[1]
 		got := strings.Fields(told(d.ask(Renew, 7, ia(had))))
 		if len(got) != 7 || !strings.HasPrefix(got[1], "2001:db8:b:200::d:") || got[2] != had {
