@@ -1,15 +1,19 @@
 package daemon
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"bootd.internal/bootd/authority"
+	"bootd.internal/bootd/decide/phone"
 	httpd "bootd.internal/bootd/http"
 	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/store"
 )
 
 // phones is what serves phones over HTTPS; nothing of it is there where the inventory knows no phones.
@@ -121,6 +125,28 @@ func (p *phones) fault(err error) {
 	p.mu.Unlock()
 	if !told {
 		p.daemon.warn("phones are not served over https", err)
+	}
+}
+
+// uploads forgets what phones uploaded that the inventory does not list any more.
+func (t *tidy) uploads(ctx context.Context) {
+	snap := t.daemon.world.Snapshot()
+	listed := map[string]bool{}
+	for _, h := range snap.Hosts {
+		if h.Phone != nil {
+			listed[phone.Key(h.MAC()).ID] = true
+		}
+	}
+	var ops []store.Op
+	for k := range t.daemon.store.Scan(store.TablePhone, "") {
+		if !listed[k.ID] {
+			ops = append(ops, store.Op{Key: k})
+		}
+	}
+	for some := range slices.Chunk(ops, tidyAtOnce) {
+		if t.daemon.store.Update(ctx, func(store.View) []store.Op { return some }) != nil {
+			return // said elsewhere; the next round finds them again
+		}
 	}
 }
 

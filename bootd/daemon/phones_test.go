@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -13,6 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"bootd.internal/bootd/authority"
+	"bootd.internal/bootd/decide/phone"
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/site/sitetest"
+	"bootd.internal/bootd/store"
 )
 
 const phonesPlan = `networks:
@@ -106,5 +111,32 @@ func TestPlainSecretsAreSaid(t *testing.T) {
 		if d := cmp.Diff(want, plan.Notes()); d != "" {
 			t.Errorf("%s: -want +got:\n%s", yealink, d)
 		}
+	}
+}
+
+// TestUploadsAreForgotten: of phones that nobody lists any more, and of no others.
+func TestUploadsAreForgotten(t *testing.T) {
+	var log bytes.Buffer
+	k, _ := keeper(t, &log)
+	const inv = `networks: {rack1: {interface: eth1, prefix: "2001:db8:1::/64"}}
+yealink: {server: s.example.net}
+phones: {desk12: {mac: 80:5e:c0:00:00:12, model: T41S, account: {user: a, password: {secret: a}}}}
+secrets: {a: {file: a}}
+`
+	k.daemon.world.Replace(sitetest.Inventory(t, inv))
+	desk, gone := ident.MAC{0x80, 0x5e, 0xc0, 0, 0, 0x12}, ident.MAC{0x80, 0x5e, 0xc0, 0, 0, 0x13}
+	err := k.daemon.store.Update(t.Context(), func(store.View) []store.Op {
+		return []store.Op{{Key: phone.Key(desk), Value: []byte("a")}, {Key: phone.Key(gone), Value: []byte("b")}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.forget(t.Context())
+	var left []string
+	for key := range k.daemon.store.Scan(store.TablePhone, "") {
+		left = append(left, key.ID)
+	}
+	if d := cmp.Diff([]string{desk.String()}, left); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
 }

@@ -43,6 +43,7 @@ func (t *tidy) pools() {
 
 // forget drops the leases of unlisted clients that ended long ago.
 func (t *tidy) forget(ctx context.Context) {
+	t.uploads(ctx)
 	var old []store.Key
 	snap, now := t.daemon.world.Snapshot(), t.daemon.now()
 	t.daemon.store.Read(func(v store.View) {
