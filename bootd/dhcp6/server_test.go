@@ -117,6 +117,20 @@ func ask(t testing.TB, c net.Conn, b []byte) []byte {
 
 func node0() ident.DUID { return ident.NewDUIDLL(ident.MAC{0x52, 0x54, 0, 0, 1, 0}) }
 
+// TestUnicast: where a datagram went to reaches the decision.
+func TestUnicast(t *testing.T) {
+	text := "networks:\n  rack1: {interface: eth1, prefix: \"2001:db8::/64\"}\nhosts:\n  node0: {mac: \"52:54:00:00:01:00\", address: \"::100\"}\n"
+	snap := sitetest.Snapshot(t, text, sitetest.Facts(sitetest.Link(t, 2, "eth1", "2001:db8::1/64")))
+	seen := make(recorder, 1)
+	s := &Server{cfg: Config{Snapshot: func() *site.Snapshot { return snap }, Store: memory.New(), Observer: seen, Neighbours: netiftest.Neighbours{}, Now: sitetest.Now}}
+	d := &datagram{link: 2, from: netip.MustParseAddrPort("[2001:db8::100]:546"), dst: netip.MustParseAddr("2001:db8::1")}
+	d.n = copy(d.buf[:], encodeRequest(packet{req: address.Request{Msg: address.Solicit, Client: node0(), IAs: []address.IA{{Kind: address.IANA}}}}))
+	s.serve(t.Context(), d)
+	if o := seen.next(t); o.Outcome.Reason != reason.UnicastForbidden || o.Err != nil {
+		t.Errorf("%s %v", o.Outcome.Reason, o.Err)
+	}
+}
+
 func TestSocket(t *testing.T) {
 	client, seen, snap := start(t, memory.New(), nil)
 	want := func(m address.Msg, r reason.Reason, events ...timeline.Kind) {

@@ -99,12 +99,16 @@ func code() (now map[string][]string, later []string) {
 		later = append(later, without(k.later)...)
 	}
 	now["Settings"] = settings.now
-	for _, name := range option.Writable() {
-		if d, _ := option.ByName(name); d.Kind != option.Opaque {
-			now["options"] = append(now["options"], name)
-		}
-	}
+	now["options"] = typedOptions()
 	return now, append(later, settings.later...)
+}
+
+// typedOptions are those that are not written as octets.
+func typedOptions() []string {
+	return slices.DeleteFunc(option.Writable(), func(name string) bool {
+		d, _ := option.ByName(name)
+		return d.Kind == option.Opaque
+	})
 }
 
 // TestDocumentedKeys compares keys in both directions, in order.
@@ -298,6 +302,7 @@ func TestModules(t *testing.T) {
 		"dns.md":      slices.Concat(keysOf(dnsFields).now, keysOf(recordFields).now, keysOf(dns64Fields).now, keysOf(hostDNSFields).now),
 		"yealink.md":  slices.Concat(keysOf(yealinkFields).now, phoneKeys(), keysOf(accountFields).now, keysOf(phoneKeyFields).now),
 		"ra.md":       slices.Concat(keysOf(raFields).now, keysOf(raPrefixFields).now, keysOf(raRouteFields).now, keysOf(raPref64Fields).now),
+		"dhcp6.md":    slices.Concat(dhcpSettings(), keysOf(poolFields).now, []string{"pool", "mac", "address", "uuid", "duid", "nics"}, typedOptions()),
 		"upstream.md": keysOf(uplinkFields).now,
 		"docker.md":   slices.Concat(keysOf(dockerFields).now, keysOf(followFields).now),
 		"anyip.md":    keysOf(anyipFields).now,
@@ -321,6 +326,11 @@ func TestModules(t *testing.T) {
 			mustParse(t, block[1])
 		}
 	}
+}
+
+// dhcpSettings are those that a DHCPv6 client notices.
+func dhcpSettings() []string {
+	return []string{"unknown", "nameservers", "search", "ntp", "preferred", "valid", "t1", "t2", "information_refresh", "timezone", "loader", "options"}
 }
 
 // phoneKeys are those that only phones have.

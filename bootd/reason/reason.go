@@ -171,6 +171,8 @@ const (
 	Unauthorized
 	// TLSFailed: a TLS handshake came to nothing.
 	TLSFailed
+	// UnicastForbidden: a DHCPv6 message to one server's address that belongs to a group (RFC 8415 section 16).
+	UnicastForbidden
 
 	end
 )
@@ -197,7 +199,7 @@ var names = [...]string{
 	WrongTransaction: "wrong-transaction", NotForClients: "not-for-clients", Unauthenticated: "unauthenticated",
 	NoPrefixAvail: "no-prefix-avail", UnspecFail: "unspec-fail",
 	PhoneURL: "phone-url", PhoneFile: "phone-file", PhoneBootstrap: "phone-bootstrap", OtherPhone: "other-phone",
-	Unauthorized: "unauthorized", TLSFailed: "tls-failed",
+	Unauthorized: "unauthorized", TLSFailed: "tls-failed", UnicastForbidden: "unicast-forbidden",
 }
 
 // String is the kebab-case name, stable for metrics and logs.

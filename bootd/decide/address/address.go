@@ -123,14 +123,13 @@ type Status struct {
 	Text string
 }
 
-// Status codes.
+// Status codes. RFC 9915 took out 5, UseMulticast, with the Server Unicast option.
 const (
 	Success       uint16 = 0
 	UnspecFail    uint16 = 1
 	NoAddrsAvail  uint16 = 2
 	NoBinding     uint16 = 3
 	NotOnLink     uint16 = 4
-	UseMulticast  uint16 = 5
 	NoPrefixAvail uint16 = 6
 )
 

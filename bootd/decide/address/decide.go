@@ -115,6 +115,8 @@ func valid(req Request, server ident.DUID) reason.Reason {
 	switch req.Msg {
 	case Solicit, Confirm, Rebind:
 		switch {
+		case unicast(req.At):
+			return reason.UnicastForbidden
 		case req.Client == "":
 			return reason.NoClientID
 		case req.Server != "":
@@ -131,6 +133,8 @@ func valid(req Request, server ident.DUID) reason.Reason {
 		}
 	case InformationRequest:
 		switch {
+		case unicast(req.At):
+			return reason.UnicastForbidden
 		case req.Server != "" && req.Server != server:
 			return reason.OtherServer
 		case len(req.IAs) > 0:
@@ -142,6 +146,12 @@ func valid(req Request, server ident.DUID) reason.Reason {
 		return reason.UnknownMessage
 	}
 	return reason.None
+}
+
+// unicast reports whether a client's own message went to one server alone. What names its server may: RFC 9915 has no
+// UseMulticast any more, and the answer would be the same.
+func unicast(at site.Arrival) bool {
+	return !at.Relay.IsValid() && at.Dest.IsValid() && !at.Dest.IsMulticast() && !at.Dest.IsLoopback() // which has no groups
 }
 
 func silence(o reason.Outcome) Decision { return Decision{Outcome: o} }

@@ -200,10 +200,13 @@ func validity() []decision {
 	noServer := func(q *Request) { q.Server = "" }
 	ours := func(q *Request) { q.Server = sitetest.Facts().ServerDUID }
 	other := func(q *Request) { q.Server = ident.NewDUIDLL(macB()) }
+	direct := func(q *Request) { q.At.Dest = addr("2001:db8:1::1") }
 	stranger := ident.MAC{2, 0, 0, 0, 0, 9}
 	out := []decision{
 		{name: "Information-request for another server", req: change(from(macA(), InformationRequest), other), want: silent(reason.OtherServer)},
 		{name: "Information-request with an IA", req: change(from(macA(), InformationRequest), func(q *Request) { q.IAs = []IA{{Kind: IANA}} }), want: silent(reason.Malformed)},
+		{name: "Information-request for this server", req: change(from(macA(), InformationRequest), ours), want: Decision{Outcome: of("a", reason.Answered), Reply: reply(ReplyMsg), Reserved: true}},
+		{name: "Information-request without client", req: change(from(macA(), InformationRequest), noClient), want: Decision{Outcome: of("a", reason.Answered), Reply: reply(ReplyMsg), Reserved: true}},
 		{name: "Advertise", req: Request{Msg: Advertise}, want: silent(reason.NotForServers)},
 		{name: "Reply", req: Request{Msg: ReplyMsg}, want: silent(reason.NotForServers)},
 		{name: "unknown type", req: Request{Msg: 77}, want: silent(reason.UnknownMessage)},
@@ -232,6 +235,24 @@ func validity() []decision {
 				},
 			},
 		},
+	}
+	for _, m := range []Msg{Solicit, Confirm, Rebind, InformationRequest} {
+		out = append(out,
+			decision{name: m.String() + " to a server's address", req: change(from(macA(), m), direct), want: silent(reason.UnicastForbidden)})
+	}
+	for _, m := range []Msg{Release, Decline} { // these name their server
+		out = append(out, decision{
+			name: m.String() + " to this server's address", req: change(from(macA(), m, "2001:db8:1::77"), direct),
+			want: Decision{Outcome: of("a", reason.NoBinding), Reply: success(refused(IANA, 7, NoBinding))},
+		})
+	}
+	for _, m := range []Msg{Renew, Rebind, Release, Decline} { // RFC 9915 knows no IA_TA
+		want := Decision{Outcome: of("a", reason.NoBinding), Reply: reply(ReplyMsg, refused(IATA, 9, NoBinding)), Reserved: true}
+		if m == Release || m == Decline {
+			want.Reply, want.Reserved = success(refused(IATA, 9, NoBinding)), false
+		}
+		temporary := func(q *Request) { q.IAs = []IA{{Kind: IATA, IAID: 9, Addrs: []netip.Addr{addr("2001:db8:1::101")}}} }
+		out = append(out, decision{name: m.String() + " of an IA_TA", req: change(from(macA(), m), temporary), want: want})
 	}
 	for _, m := range []Msg{Solicit, Confirm, Rebind} {
 		out = append(out,
