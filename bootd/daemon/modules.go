@@ -66,6 +66,11 @@ func renderFollower(set *render.Set, f site.Follower) ([]byte, error) {
 	return set.RenderFollowed(f.Template, render.NewFollowed(f.Name, f.Prefix))
 }
 
+// Try says what would be done for a follower that has a prefix, and does nothing.
+func (p *Plan) Try(f site.Follower) (follow.Preview, error) {
+	return follow.Try(f, func(f site.Follower) ([]byte, error) { return renderFollower(p.Templates, f) })
+}
+
 // checkFollowers renders the templates of those that are told of a prefix.
 func (p *Plan) checkFollowers() []Fault {
 	var out []Fault

@@ -31,8 +31,29 @@ type target struct {
 	uid, gid int
 }
 
+// Preview is what would be done for a follower.
+type Preview struct {
+	// File is what would be written, with New in the place of Old; empty: no file. Differs: Old is something else, or not there.
+	File, Old, New string
+	Differs        bool
+	// Command would be run if so.
+	Command []string
+}
+
+// Try says what would be done, and does nothing.
+func Try(f site.Follower, render func(site.Follower) ([]byte, error)) (Preview, error) {
+	p := Preview{Command: f.Command}
+	x, err := prepare(f, render)
+	if err != nil || x == nil {
+		p.Differs = x == nil
+		return p, err
+	}
+	p.File, p.Old, p.New, p.Differs = x.path, string(x.old), string(x.want), x.differs()
+	return p, nil
+}
+
 // prepare reads a follower's file and makes its content; nil: it has none.
-func (t *Task) prepare(snap *site.Snapshot, f site.Follower) (*target, error) {
+func prepare(f site.Follower, render func(site.Follower) ([]byte, error)) (*target, error) {
 	if f.File == "" {
 		return nil, nil
 	}
@@ -46,7 +67,7 @@ func (t *Task) prepare(snap *site.Snapshot, f site.Follower) (*target, error) {
 			return nil, fmt.Errorf("reading %s: %w: it is left as it is; correct it", x.path, err)
 		}
 	case f.Template != "":
-		x.want, err = t.cfg.Render(snap, f)
+		x.want, err = render(f)
 	default:
 		x.want = []byte(f.Prefix.String() + "\n")
 	}

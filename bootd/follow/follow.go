@@ -206,7 +206,7 @@ func (t *Task) one(ctx context.Context, snap *site.Snapshot, f site.Follower, r 
 // that a service that does not start with the new file starts with the old one.
 func (t *Task) apply(ctx context.Context, snap *site.Snapshot, f site.Follower) (changed bool, err error) {
 	was, known := t.read(f.Name)
-	file, err := t.prepare(snap, f)
+	file, err := prepare(f, func(f site.Follower) ([]byte, error) { return t.cfg.Render(snap, f) })
 	if err != nil {
 		return false, err
 	}

@@ -42,6 +42,7 @@ func commands() []command {
 		{"cancel", "HOST...", "disarm hosts and end their installation", 1, -1, cancelCommand, ""},
 		{"leases", "[release ADDRESS]", "list the addresses that are in use, or end a lease", 0, 2, leasesCommand, leasesText},
 		{"upstream", "[renew|release] [NAME]", "show the prefixes that this machine was given, ask anew, or give them back", 0, 2, upstreamCommand, upstreamText},
+		{"follow", "[NAME...]", "show what Docker and others would be told of their prefixes, and do nothing", 0, -1, followCommand, followText},
 		{"discovered", "", "list the machines that asked and that nobody listed", 0, 0, discoveredCommand, discoveredText},
 		{"phones", "[ca]", "list the phones, what they are and which files they fetched", 0, 1, phonesCommand, phonesText},
 		{"adopt", "MAC NAME", "list a machine: add it to the inventory", 2, 2, adoptCommand, adoptText},
