@@ -67,13 +67,13 @@ func (r *resolver) exists(name string, at inventory.Pos) (Link, bool) {
 
 // bindable is what a From stands for, then what it stood for in prefixes that are still valid.
 func (r *resolver) bindable(f inventory.From) []netip.Prefix {
-	first, ok := r.derive("", f)
+	first, ok := r.derive("", f, false)
 	if !ok {
 		return nil
 	}
 	out := []netip.Prefix{first.Prefix}
 	for _, whole := range distinct(r.facts.Delegated[f.Upstream.V], r.now) {
-		if p, ok := f.In(whole.Prefix); ok && p != first.Prefix {
+		if p, ok := f.In(whole.Prefix); ok && p != first.Prefix && !(whole.Exclude.IsValid() && whole.Exclude.Overlaps(p)) {
 			out = append(out, p)
 		}
 	}

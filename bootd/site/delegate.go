@@ -28,11 +28,15 @@ func (r *resolver) delegation(network string, in inventory.Delegation) (Delegati
 	if !in.From.Set() {
 		return newDelegation(in), true
 	}
-	p, ok := r.derive(network, in.From)
+	p, ok := r.derive(network, in.From, true)
 	if !ok || p.deprecated(r.now) || !r.claim(network, "", in.From, claimed{prefix: p.Prefix, what: "a pool of " + network, pool: true}) {
 		return Delegation{}, false
 	}
-	return Delegation{Pool: p.Prefix, Length: in.Length.V, PreferredUntil: p.PreferredUntil, ValidUntil: p.ValidUntil}, true
+	d := Delegation{Pool: p.Prefix, Length: in.Length.V, PreferredUntil: p.PreferredUntil, ValidUntil: p.ValidUntil}
+	if p.Exclude.IsValid() {
+		d.exclude = []netip.Prefix{p.Exclude}
+	}
+	return d, true
 }
 
 func newDelegation(in inventory.Delegation) Delegation {

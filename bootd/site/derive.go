@@ -15,20 +15,36 @@ import (
 //
 // An invalid one: it is not resolved, and missing says why.
 func Derive(f inventory.From, delegated []Prefix, now time.Time) (p Prefix, missing string) {
+	return derive(f, delegated, now, false)
+}
+
+// derive is Derive; with around, what the upstream excludes may be a part of the subnet, which says so then.
+func derive(f inventory.From, delegated []Prefix, now time.Time, around bool) (p Prefix, missing string) {
 	small := 0
+	var excluded netip.Prefix
 	for _, whole := range distinct(delegated, now) {
 		in, ok := f.In(whole.Prefix)
+		x := Prefix{Prefix: in, PreferredUntil: whole.PreferredUntil, ValidUntil: whole.ValidUntil}
+		if ok && whole.Exclude.IsValid() && whole.Exclude.Overlaps(in) {
+			x.Exclude = whole.Exclude
+			if !around || in.Bits() >= whole.Exclude.Bits() {
+				excluded = whole.Exclude
+				continue
+			}
+		}
 		switch {
 		case !ok && (small == 0 || whole.Bits() < small):
 			small = whole.Bits()
 		case ok && !whole.deprecated(now):
-			return Prefix{in, whole.PreferredUntil, whole.ValidUntil}, ""
+			return x, ""
 		case ok && !p.IsValid():
-			p = Prefix{in, whole.PreferredUntil, whole.ValidUntil}
+			p = x
 		}
 	}
 	switch {
 	case p.IsValid():
+	case excluded.IsValid():
+		missing = fmt.Sprintf("%s keeps %s for its own link (RFC 6603): take another subnet", f.Upstream.V, excluded)
 	case small == 0:
 		missing = fmt.Sprintf("%s has delegated no prefix yet", f.Upstream.V)
 	default:
@@ -53,8 +69,8 @@ func distinct(all []Prefix, now time.Time) []Prefix {
 }
 
 // derive resolves an entry; one that it is not is a problem.
-func (r *resolver) derive(network string, f inventory.From) (Prefix, bool) {
-	p, missing := Derive(f, r.facts.Delegated[f.Upstream.V], r.now)
+func (r *resolver) derive(network string, f inventory.From, around bool) (Prefix, bool) {
+	p, missing := derive(f, r.facts.Delegated[f.Upstream.V], r.now, around)
 	if missing != "" {
 		r.problem(network, "", f.Pos, "%s is unresolved: %s", f, missing)
 	}
@@ -73,7 +89,7 @@ func (r *resolver) delegated() {
 // that hosts were told of (stale).
 func (r *resolver) from(n *Network, in *inventory.Network) {
 	for _, f := range in.From {
-		p, ok := r.derive(n.Name, f)
+		p, ok := r.derive(n.Name, f, false)
 		if !ok {
 			continue
 		}
@@ -82,7 +98,7 @@ func (r *resolver) from(n *Network, in *inventory.Network) {
 		}
 		n.Prefixes = append(n.Prefixes, p)
 		if a, ok := inventory.Join(p.Prefix, in.Own()); ok && in.Interface.Set() {
-			n.Ours = append(n.Ours, Prefix{netip.PrefixFrom(a, p.Bits()), p.PreferredUntil, p.ValidUntil})
+			n.Ours = append(n.Ours, Prefix{Prefix: netip.PrefixFrom(a, p.Bits()), PreferredUntil: p.PreferredUntil, ValidUntil: p.ValidUntil})
 		}
 	}
 }

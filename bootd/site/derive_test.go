@@ -64,6 +64,30 @@ func TestDerive(t *testing.T) {
 	}
 }
 
+// TestExcluded: what the upstream keeps for its own link (RFC 6603) is no network's, and no part of a pool is around it.
+func TestExcluded(t *testing.T) {
+	whole := given("2001:db8:a:100::/56")
+	whole.Exclude = netip.MustParsePrefix("2001:db8:a:101::/64")
+	inv := sitetest.Inventory(t, house)
+	snap, problems := site.Resolve(inv, houseFacts(t, whole), nil, sitetest.Now())
+	equal(t, "problems", []string{
+		"office 6:29: {from: isp, subnet: 1, length: 64} is unresolved: isp keeps 2001:db8:a:101::/64 for its own link (RFC 6603): take another subnet",
+	}, told(problems))
+	if n := snap.Networks[0]; len(n.Prefixes) != 1 || n.Prefixes[0].Prefix != netip.MustParsePrefix("2001:db8:a:100::/64") {
+		t.Errorf("the first /64 is %v", n.Prefixes)
+	}
+	whole.Exclude = netip.MustParsePrefix("2001:db8:a:111::/64")
+	snap, problems = site.Resolve(inv, houseFacts(t, whole), nil, sitetest.Now())
+	equal(t, "problems", []string(nil), told(problems))
+	pool := snap.Networks[1].Delegate[0]
+	if out, never := pool.Excluded(netip.MustParsePrefix("2001:db8:a:110::/62")); out != whole.Exclude || never {
+		t.Errorf("the part around it leaves out %s, %t", out, never)
+	}
+	if out, _ := pool.Excluded(netip.MustParsePrefix("2001:db8:a:114::/62")); out.IsValid() {
+		t.Errorf("another part leaves out %s", out)
+	}
+}
+
 const house = `upstreams: {isp: {interface: eth0, request: 56}}
 networks:
   lan: {interface: eth1, prefix: {from: isp, subnet: 0}, unknown: pool}

@@ -35,7 +35,7 @@ func (r *resolver) followers() {
 		}
 		if in.From.Set() {
 			f.Wanted = in.From.String()
-			p, ok := r.derive("", in.From)
+			p, ok := r.derive("", in.From, false)
 			f.Prefix = p.Prefix
 			if !ok {
 				_, f.Fault = Derive(in.From, r.facts.Delegated[in.From.Upstream.V], r.now)

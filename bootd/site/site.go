@@ -47,6 +47,8 @@ type Facts struct {
 type Prefix struct {
 	netip.Prefix
 	PreferredUntil, ValidUntil time.Time
+	// Exclude, where it is valid, is the part of a delegated prefix that belongs to the link which it came over (RFC 6603).
+	Exclude netip.Prefix
 }
 
 // Snapshot is what bootd knows, whole and immutable. Swap it, never change it.

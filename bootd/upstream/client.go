@@ -67,7 +67,7 @@ func prefixes(held uplink.Held) []site.Prefix {
 	var out []site.Prefix
 	for _, b := range held.Bindings {
 		if !b.Address {
-			out = append(out, site.Prefix{Prefix: b.Prefix, PreferredUntil: b.PreferredUntil, ValidUntil: b.ValidUntil})
+			out = append(out, site.Prefix{Prefix: b.Prefix, PreferredUntil: b.PreferredUntil, ValidUntil: b.ValidUntil, Exclude: b.Exclude})
 		}
 	}
 	return out
