@@ -210,3 +210,37 @@ func TestRefused(t *testing.T) {
 		h.want("7 2001:db8:a::1/64 1h0m0s/2h0m0s; 8 2001:db8:a:1::fe/64 1h0m0s/2h0m0s", "changed 2")
 	})
 }
+
+// TestAnyCrash: whatever of a change was done before a crash, and whatever others did meanwhile, the addresses become the same.
+func TestAnyCrash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := func(p string, link int, preferred, valid time.Duration) netif.Address {
+			x := lives(p, preferred, valid)
+			return netif.Address{Link: link, Prefix: x.Prefix, PreferredUntil: x.PreferredUntil, ValidUntil: x.ValidUntil, Ours: true}
+		}
+		left := []netif.Address{
+			at("2001:db8:a::1/64", 7, time.Hour, 2*time.Hour), at("2001:db8:a:1::fe/64", 8, 0, time.Minute), at("2001:db8:b::1/64", 7, time.Minute, time.Hour),
+			at("2001:db8:b:1::fe/64", 7, time.Hour, 2*time.Hour), at("2001:db8:b:1::fe/64", 8, time.Hour, 2*time.Hour), at("2001:db8:c::1/64", 9, time.Hour, 2*time.Hour),
+		}
+		const want = "7 2001:db8:b::1/64 1h0m0s/2h0m0s; 8 2001:db8:b:1::fe/64 1h0m0s/2h0m0s"
+		for which := range 1 << len(left) {
+			k := &kernel{}
+			for i, a := range left {
+				if which>>i&1 == 1 {
+					k.all = append(k.all, a)
+				}
+			}
+			h := &house{t: t, kernel: k, seen: &seen{}}
+			h.upstream(lives("2001:db8:b::/56", time.Hour, 2*time.Hour))
+			task := New(Config{Snapshot: func() *site.Snapshot { return h.snap }, Kernel: k, Observer: h.seen, Now: time.Now})
+			task.reconcile()
+			if got := k.text(time.Now()); got != want {
+				t.Errorf("after a crash that left %b: %s", which, got)
+			}
+			writes := k.writes
+			if task.reconcile(); k.writes != writes {
+				t.Errorf("after a crash that left %b: written twice", which)
+			}
+		}
+	})
+}
