@@ -50,8 +50,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	snap := s.cfg.Snapshot()
 	at, network, served := ingress.Served(snap, c.index, c.source.Addr(), c.dest)
 	path := boot.ParsePath(r.URL.Path)
-	asked, phones := phone.ParsePath(r.URL.Path)
-	phones = phones && snap.Phones != nil
+	asked, phones := ofPhones(snap, r)
 	obs.Message = string(path.Kind)
 	switch {
 	case served != reason.None:
@@ -90,6 +89,12 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	if !f.Head {
 		_, _ = out.Write(d.Body) // who went away asks again; the decision stands
 	}
+}
+
+// ofPhones reads a path below /yealink/; where the inventory knows no phones, that is a directory like any other.
+func ofPhones(snap *site.Snapshot, r *http.Request) (phone.Path, bool) {
+	p, ok := phone.ParsePath(r.URL.Path)
+	return p, ok && snap.Phones != nil
 }
 
 func allowed(k boot.Kind, method string) bool {

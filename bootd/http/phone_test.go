@@ -221,7 +221,7 @@ func TestDeviceCertificates(t *testing.T) {
 			if tc.shows != nil {
 				cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return tc.shows, nil } // wanted or not
 			}
-			c := http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true}}
+			c := http.Client{Transport: &http.Transport{TLSClientConfig: cfg, DisableKeepAlives: true, ForceAttemptHTTP2: true}}
 			res, err := c.Get(l.base + tc.path)
 			if tc.status == 0 {
 				if err == nil {
