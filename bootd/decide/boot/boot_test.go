@@ -11,6 +11,7 @@ import (
 	"bootd.internal/bootd/install"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/render"
+	"bootd.internal/bootd/site/sitetest"
 	"bootd.internal/templates"
 	"github.com/google/go-cmp/cmp"
 )
@@ -36,6 +37,23 @@ func TestUnknownMachine(t *testing.T) {
 	w := newWorld(t)
 	expect(t, w.decide(w.fetch(mac9, "/boot.ipxe")), `200 script unknown-host host= rule= ops=0
 script-fetched unknown-host  52:54:00:aa:01:09: this machine (52:54:00:aa:01:09) is not in the inventory`)
+}
+
+// TestHostWithoutMAC: what a machine says of itself makes it nobody over HTTP; people are told what to write.
+func TestHostWithoutMAC(t *testing.T) {
+	w := newWorld(t)
+	w.snap = sitetest.Snapshot(t, inventory+"  box: {uuid: 00112233-4455-6677-8899-aabbccddeeff, network: rack1, address: \"::104\"}\n",
+		sitetest.Facts(sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64"), sitetest.Link(t, 3, "eth2", "2001:db8:2::1/64")))
+	f := w.fetch(mac9, "/boot.ipxe")
+	f.At.Source = netip.MustParseAddr("2001:db8:1::104")
+	f.Evidence = append(f.Evidence, who.Source(f.At.Source)...)
+	var err error
+	if f.UUID, err = ident.ParseUUID("00112233-4455-6677-8899-aabbccddeeff"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, w.decide(f), `200 script unknown-host host= rule= ops=0
+script-fetched unknown-host  52:54:00:aa:01:09: this machine (52:54:00:aa:01:09) is not in the inventory
+board-changed unknown-host  52:54:00:aa:01:09: this machine says UUID 00112233-4455-6677-8899-aabbccddeeff, which is that of box: over HTTP only a MAC tells who asks; write mac: 52:54:00:aa:01:09 for box to boot it from here`)
 }
 
 func TestWrongNetwork(t *testing.T) {

@@ -21,7 +21,13 @@ func Claimed(snap *site.Snapshot, v store.View, ev []Evidence) (*site.Host, stri
 
 // Swapped says what to change where an unlisted machine shows what is a host's: by is what it shows.
 func Swapped(snap *site.Snapshot, h *site.Host, m ident.MAC, by string) string {
-	if h == nil || len(h.NICs) == 0 || !m.Valid() || !h.NICs[0].MAC.Valid() {
+	switch {
+	case h == nil || len(h.NICs) == 0 || !m.Valid():
+		return ""
+	case h.Nameless(): // known by DHCPv6, and by what it says alone to nobody who has secrets
+		return fmt.Sprintf("this machine says %s, which is that of %s: over HTTP only a MAC tells who asks; write mac: %s for %s to boot it from here",
+			by, h.Name, m, h.Name)
+	case !h.NICs[0].MAC.Valid():
 		return ""
 	}
 	where := ""
