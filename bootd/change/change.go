@@ -145,6 +145,9 @@ func (c *comparison) texts(was, is *site.Host) []Text {
 		{"script", func(p *site.Profile) string { return p.Script }},
 		{"answers", func(p *site.Profile) string { return p.Answers }},
 	} {
+		if is.Profile != nil && was.Profile != nil && what.of(is.Profile) == what.of(was.Profile) && c.after.Alike(is, c.before, was, what.of(is.Profile)) {
+			continue
+		}
 		rendered(c.before, was, what.of, func(a []byte) {
 			rendered(c.after, is, what.of, func(b []byte) {
 				if bytes.Equal(a, b) {

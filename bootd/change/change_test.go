@@ -132,3 +132,31 @@ func TestCompareTellsThatTextsDiffer(t *testing.T) {
 		t.Errorf("-want +got:\n%s", d)
 	}
 }
+
+// TestCompareTellsOfIncludedFiles: the data of a host is the same, and a file that its answers are made of is another one.
+func TestCompareTellsOfIncludedFiles(t *testing.T) {
+	site := func(part string) change.Side {
+		files := fstest.MapFS{"own.ipxe": {Data: []byte("#!ipxe\n")}, "own.cfg": {Data: []byte("{{include \"part\" .}}")}}
+		if part != "" {
+			files["part"] = &fstest.MapFile{Data: []byte(part)}
+		}
+		hosts := "  a: {mac: 52:54:00:aa:01:01, profile: own}\n  b: {mac: 52:54:00:aa:01:02, profile: own}\n"
+		return change.Side{Snapshot: sitetest.Snapshot(t, head+hosts, sitetest.SmallFacts(t)), Templates: render.New(files).Mask()}
+	}
+	for _, tc := range []struct {
+		before, after string
+		same          int
+	}{
+		{"x", "x", 2},
+		{"x", "y", 0},
+		{"x{{.Host}}", "{{.MAC}}", 0},
+		{"x", "", 0},
+		{"", "", 2},
+		{"x", "{{", 0},
+		{`{{if eq .Host "a"}}x{{end}}`, `{{if eq .Host "a"}}y{{end}}`, 1},
+	} {
+		if got := change.Compare(site(tc.before), site(tc.after), false); got.Same != tc.same {
+			t.Errorf("%q to %q: %d hosts are as before, want %d: %v", tc.before, tc.after, got.Same, tc.same, got.Hosts)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"maps"
 	"reflect"
 	"runtime"
 	"sync"
@@ -89,6 +90,26 @@ func (b *Bulk) Render(h *site.Host, name string, take func([]byte)) error {
 		return nil
 	}
 	return b.set.render(name, d, take) // and what it says about a fault is told by the template as it was written
+}
+
+// Alike reports whether a template is known to give the same text for a host as for a host of another Bulk: both are given
+// the same Data, and both Sets were made of the same files. It may say no where it would. Secrets must be masked.
+func (b *Bulk) Alike(h *site.Host, o *Bulk, other *site.Host, name string) bool {
+	if !b.set.masked || !o.set.masked || !reflect.DeepEqual(b.data[b.index[h]], o.data[o.index[other]]) {
+		return false
+	}
+	return maps.Equal(b.set.files(name), o.set.files(name))
+}
+
+// files are all that were read so far, those of a template among them. Nobody may change them.
+func (s *Set) files(name string) map[string]string {
+	_, _ = s.load(name, nil) // why it cannot be read or parsed is one of them, or follows from them
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.known) != len(s.sources) {
+		s.known = maps.Clone(s.sources)
+	}
+	return s.known
 }
 
 // Each calls do for the numbers below n, on all processors at once.

@@ -77,7 +77,7 @@ func TestBulkOfBuiltInTemplates(t *testing.T) {
 func TestBulkOfAnyTemplate(t *testing.T) {
 	snap := crowd(t, 80)
 	fine := 0
-	for seed := range uint64(400) {
+	for seed := range uint64(150) {
 		g := generator{rand.New(rand.NewPCG(seed, 1)), 0}
 		files := fstest.MapFS{}
 		for _, name := range []string{"x", "y"} {
@@ -98,8 +98,8 @@ func TestBulkOfAnyTemplate(t *testing.T) {
 			}
 		})
 	}
-	if fine < 100 {
-		t.Errorf("only %d templates of 400 render: the others show little", fine)
+	if fine < 30 {
+		t.Errorf("only %d templates of 150 render: the others show little", fine)
 	}
 }
 

@@ -46,6 +46,10 @@ type Set struct {
 
 	mu     sync.Mutex
 	parsed map[string]*entry
+	// sources are the files that were read, or why one could not be.
+	sources map[string]string
+	// known is a copy of sources, which is never changed.
+	known map[string]string
 }
 
 type entry struct {
@@ -54,7 +58,9 @@ type entry struct {
 }
 
 // New takes the templates of a file tree. Nothing is read before it is asked for.
-func New(fsys fs.FS) *Set { return &Set{fsys: fsys, parsed: map[string]*entry{}} }
+func New(fsys fs.FS) *Set {
+	return &Set{fsys: fsys, parsed: map[string]*entry{}, sources: map[string]string{}}
+}
 
 // Layer gives one file tree out of several: each file comes from the first that has it. A nil layer is empty.
 func Layer(layers ...fs.FS) fs.FS {
@@ -226,7 +232,17 @@ func (s *Set) includes(refs []reference, path []string) error {
 	return nil
 }
 
+// source reads a file and notes what it holds; the caller holds mu.
 func (s *Set) source(name string) (string, error) {
+	text, err := s.read(name)
+	s.sources[name] = text
+	if err != nil {
+		s.sources[name] = "\x00" + err.Error()
+	}
+	return text, err
+}
+
+func (s *Set) read(name string) (string, error) {
 	f, err := s.fsys.Open(name)
 	if err != nil {
 		return "", fmt.Errorf("opening template %s: %w", name, err)
