@@ -110,12 +110,17 @@ func TestCompareSite(t *testing.T) {
   stale: 1h
   records: {printer.example.net: {aaaa: "2001:db8:1::7"}}
 serve: {http_port: 8080, loaders: {arm64: own.efi}}
+anyip: {prefix: "2001:db8:100::/64", keep: false, names: "*.hosts.example.net"}
+docker: {prefix: "2001:db8:101::/64", inner: 80}
 `), false).Site
 	want := []change.Value{
 		{"dns.upstreams", "", "[2001:db8::53]:53, tls://[2001:db8::54]:853#dns.example.net"},
 		{"dns.access", "", "2001:db8:f::/48"},
 		{"dns.stale", "24h", "1h"},
+		{"dns.records.*.hosts.example.net", "", "its hash in 2001:db8:100::/64"},
 		{"dns.records.printer.example.net", "", "aaaa 2001:db8:1::7"},
+		{"anyip.2001:db8:100::/64", "", "while bootd runs"},
+		{"follow.docker", "", "the first /80 of 2001:db8:101::/64, /etc/docker/daemon.json, systemctl restart docker"},
 		{"serve.http_port", "80", "8080"},
 		{"serve.loaders.arm64", "ipxe-arm64.efi", "own.efi"},
 	}

@@ -100,6 +100,7 @@ func general(snap *site.Snapshot) values {
 			v.add("dns.records."+name, records(n))
 		}
 	}
+	v.machine(snap)
 	v.add("serve.files", snap.Files)
 	v.add("serve.http_port", strconv.Itoa(snap.HTTPPort))
 	if snap.Metrics.IsValid() {
@@ -110,6 +111,29 @@ func general(snap *site.Snapshot) values {
 		v.add("serve.loaders."+arch, snap.Loaders[arch])
 	}
 	return v
+}
+
+// machine lists what this machine itself has of prefixes, and who is told of them.
+func (v *values) machine(snap *site.Snapshot) {
+	for _, a := range snap.AnyIP {
+		text := "kept at the end"
+		if !a.Keep {
+			text = "while bootd runs"
+		}
+		for _, l := range a.Neighbours {
+			text += ", neighbour " + l.Name
+		}
+		v.add("anyip."+a.Wanted, text)
+	}
+	for _, f := range snap.Followers {
+		text := f.Wanted
+		for _, part := range []string{f.File, f.Template, strings.Join(f.Command, " ")} {
+			if part != "" {
+				text += ", " + part
+			}
+		}
+		v.add("follow."+f.Name, text)
+	}
 }
 
 // records are what stands at a name, as the inventory writes it.

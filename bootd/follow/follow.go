@@ -103,18 +103,19 @@ func (t *Task) Status() []Status {
 func (t *Task) Run(ctx context.Context) error {
 	changed := t.cfg.Changed(ctx)
 	close(t.ready)
+	again := time.NewTimer(retryMax)
+	defer again.Stop()
 	for {
-		var again <-chan time.Time
+		wait := retryMax
 		if next := t.all(ctx); !next.IsZero() {
-			timer := time.NewTimer(max(next.Sub(t.cfg.Now()), time.Millisecond))
-			defer timer.Stop()
-			again = timer.C
+			wait = max(next.Sub(t.cfg.Now()), time.Millisecond)
 		}
+		again.Reset(wait)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-changed:
-		case <-again:
+		case <-again.C:
 		}
 	}
 }

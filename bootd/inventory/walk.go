@@ -23,7 +23,7 @@ type field[T any] struct {
 	name string
 	// in are the sections where a setting may stand, 0: all.
 	in scope
-	// set reads the value; nil: the key comes with a later version.
+	// set reads the value.
 	set func(*parser, *T, value)
 	// misplaced says where the key belongs instead.
 	misplaced string
@@ -49,8 +49,6 @@ func walk[T any](p *parser, v value, fields []field[T], t *T) bool {
 				continue
 			case f.misplaced != "":
 				p.fault(at, child.path, "%s", f.misplaced)
-			case f.set == nil:
-				p.fault(at, child.path, notYet)
 			default:
 				f.set(p, t, child)
 			}
@@ -65,8 +63,6 @@ func walk[T any](p *parser, v value, fields []field[T], t *T) bool {
 		p.fault(at, child.path, "unknown key%s", suggest(key.Value, names))
 	})
 }
-
-const notYet = "is not supported by this version of bootd yet"
 
 // each calls do for every entry of a mapping whose key is text and there once; it reports what is no mapping.
 func (p *parser) each(v value, do func(key *yaml.Node, child value)) bool {
