@@ -61,7 +61,10 @@ var dockerFields = []field[Follow]{
 	{name: "prefix", set: put(func(f *Follow) *Value[netip.Prefix] { return &f.Prefix }, (*parser).delegable)},
 	{name: "inner", set: put(func(f *Follow) *Value[int] { return &f.Inner }, between(16, 126))},
 	{name: "config", set: func(p *parser, f *Follow, v value) {
-		if s, ok := p.wholePath(v); ok {
+		s, ok := p.wholePath(v)
+		if ok && f.File.Set() {
+			p.bad(v, "config and file: Docker reads the prefix out of one of the two")
+		} else if ok {
 			f.File, f.Merge = keep(p, v, s), true
 		}
 	}},
@@ -138,6 +141,12 @@ func (p *parser) followed(v value, f *Follow, shared bool) bool {
 	if f.Inner.Set() && f.Inner.V < bits {
 		p.badAt(f.Inner.Pos, "the prefix is a /%d, which has no /%d inside: take a longer one", bits, f.Inner.V)
 		return false
+	}
+	for _, other := range p.inv.Follow {
+		if f.File.Set() && other.File.V == f.File.V {
+			p.badAt(f.File.Pos, "%s is written by %s already (line %d)", shorten(f.File.V), other.Path(), other.Pos.Line)
+			return false
+		}
 	}
 	if !f.Timeout.Set() {
 		f.Timeout = Value[time.Duration]{V: defaultTimeout, From: "built in"}
