@@ -29,4 +29,4 @@ func init() { dnsserver.Directives = []string{"cache", "forward"} }
 
 func main() { coremain.Run() }
 END
-GOFLAGS= go build -mod=mod -trimpath -o "$out" .
+GOFLAGS='' go build -mod=mod -trimpath -o "$out" .
