@@ -22,12 +22,10 @@ type Machine struct {
 	// best is the Advertise that is taken when the time to collect is over.
 	best *offer
 	// refused counts failures in a row: the next try comes later each time.
-	refused int
-	// again counts Requests after NoBinding since the last lease.
-	again    int
+	refused  int
 	solMaxRT time.Duration
-	// since is when the state began, heard when the last usable answer came.
-	since, heard time.Time
+	// since is when the state began.
+	since time.Time
 }
 
 // offer is a usable Advertise.
@@ -74,7 +72,7 @@ func (m *Machine) Deadline() time.Time {
 // Attach begins on a link that came, or came back: whoever holds prefixes asks whether they are still his (section 18.2.12).
 func (m *Machine) Attach(now time.Time, r *rand.Rand) Step {
 	s := m.expire(now)
-	m.refused, m.again = 0, 0
+	m.refused = 0
 	if m.held.Delegated() {
 		m.start(Confirming, Rebind, now, r)
 		m.x.irt, m.x.mrt, m.x.end = cnfTimeout, cnfMaxRT, now.Add(cnfMaxRD)
@@ -280,7 +278,6 @@ const firstHold = 5 * time.Second
 func (m *Machine) refuse(why string, now time.Time, r *rand.Rand) Step {
 	m.x, m.best = exchange{}, nil
 	m.enter(Holding, now)
-	m.again = 0
 	wait := upTo(solMaxDelay, r)
 	if m.refused > 0 {
 		d := min(firstHold<<min(m.refused-1, 16), m.solMaxRT)

@@ -145,17 +145,13 @@ func (m *Machine) renewed(now time.Time, from netip.Addr, msg Message, r *rand.R
 		s.Cause = cause
 	}
 	switch {
-	case t.unbound && m.again == 0:
-		m.again++
+	case t.unbound: // a Request that is refused too is followed by a wait (granted)
 		s.Notes = append(s.Notes, "the server knows nothing of what is held (NoBinding): asking it anew")
 		if t.touched { // the other IAs are not asked for again before their time
 			m.held.Server, m.held.From, m.held.Got = msg.Server, from, now
 		}
 		next := m.request(offer{msg: Message{Server: msg.Server}, from: from}, now, r)
 		s.Send = next.Send
-		return s, reason.NoBinding
-	case t.unbound:
-		m.merge(&s, m.refuse("the server knows nothing of what is held (NoBinding)", now, r))
 		return s, reason.NoBinding
 	case !t.touched && m.state == Confirming && msg.Server == m.held.Server:
 		// dibbler-server knows no Rebind of prefixes; the one that gave it may well renew it.
@@ -182,7 +178,7 @@ func (m *Machine) take(now time.Time, from netip.Addr, msg Message) {
 	if len(msg.Search) > 0 {
 		m.held.Search = msg.Search
 	}
-	m.refused, m.again, m.best, m.heard = 0, 0, nil, now
+	m.refused, m.best = 0, nil
 	m.remember()
 	m.settle(now)
 }

@@ -244,13 +244,22 @@ func TestSolicitTimes(t *testing.T) {
 	if len(s.at) < 150 || len(s.at) > 200 {
 		t.Errorf("%d Solicits in a week", len(s.at))
 	}
-	prev := s.at[1] - s.at[0]
+	prev, above, below := s.at[1]-s.at[0], 0, 0
 	for i := 2; i < len(s.at); i++ {
 		rt := s.at[i] - s.at[i-1]
+		switch {
+		case rt > solMaxRT:
+			above++
+		case rt > solMaxRT-solMaxRT/10 && rt < solMaxRT:
+			below++
+		}
 		if double := float64(rt) / float64(prev); rt < 3240*time.Second && (double < 1.9 || double > 2.1) || rt > 3960*time.Second {
 			t.Fatalf("RT %d is %s after %s", i, rt, prev)
 		}
 		prev = rt
+	}
+	if above < 40 || below < 40 {
+		t.Errorf("RAND is on both sides of MRT: %d above, %d below", above, below)
 	}
 	s = newSim(t, config(48), Held{}, func(m Message) []Message {
 		a := status(m, Advertise, NoPrefixAvail)
