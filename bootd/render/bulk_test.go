@@ -115,7 +115,7 @@ func (g *generator) value(whole bool) string {
 	if !whole {
 		return g.pick(".", "$", "len .", `print . "x"`)
 	}
-	return g.pick(".Host", ".Domain", ".Vars.slot", ".Vars.word", ".Vars.mirror", `.Var "rare" "none"`, `.Var "word" ""`, "index .Vars \"slot\"",
+	return g.pick(".Host", ".Domain", ".Vars.slot", ".Vars.word", ".Vars.mirror", ".Vars.rare", ".Vars.none", `.Var "rare" "none"`, `.Var "word" ""`, "index .Vars \"slot\"",
 		".Disk.Serial", ".Disk.Wipe", ".Disk", "$.Profile", "$.Host", ".Secret \"pw\"", "$.Var \"slot\" 0", "len .Packages", "json .NTP",
 		"shell .Console", "printf \"%v %v\" .Locale .MAC", ".URL.Answers", "json .NICs", "(index .Users 0).Name", "print .Vars", "missing \"x\"", "script \"s\" \"a\\nb\\n\"")
 }
