@@ -115,7 +115,7 @@ func (d *dhcpd) ownTimes() {
 	const said = "dhcpd's default"
 	wrote := d.defaults.get("preferred") != nil
 	if d.defaults.get("valid") == nil {
-		d.defaults.kids = append(d.defaults.kids, &node{key: "valid", value: duration(dhcpdValid), said: said})
+		d.defaults.kids = append(d.defaults.kids, &node{key: "valid", value: duration(dhcpdValid), from: d.defaults.written("preferred"), said: said})
 	}
 	for _, n := range append([]*node{d.defaults}, d.networks.kids...) {
 		valid := n.get("valid")

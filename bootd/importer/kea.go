@@ -199,7 +199,7 @@ func (k *kea) ownTimes() {
 		time uint64
 	}{{"preferred", keaPreferred}, {"valid", keaValid}} {
 		if k.defaults.get(x.key) == nil {
-			k.defaults.kids = append(k.defaults.kids, &node{key: x.key, value: duration(x.time), said: said})
+			k.defaults.kids = append(k.defaults.kids, &node{key: x.key, value: duration(x.time), from: k.defaults.written("preferred", "valid"), said: said})
 		}
 	}
 	for _, n := range append([]*node{k.defaults}, k.networks.kids...) {
@@ -367,6 +367,16 @@ func duration(n uint64) string {
 		return fmt.Sprintf("%dm", n/60)
 	}
 	return fmt.Sprintf("%ds", n)
+}
+
+// written is where the first of some keys stands, if any is there: what follows from it is of that place.
+func (n *node) written(keys ...string) Place {
+	for _, key := range keys {
+		if k := n.get(key); k != nil && k.from.File != "" {
+			return k.from
+		}
+	}
+	return Place{}
 }
 
 // secondsOf reads what duration writes.
