@@ -38,6 +38,8 @@ type Config struct {
 	Boot bool
 	// Prefix makes the machines ask for a prefix (IA_PD) and no address.
 	Prefix bool
+	// New makes each exchange one of another identity association, so that no server finds its lease there already.
+	New bool
 	// Relay, if it has an address, stands between the machines and the server.
 	Relay Relay
 	// Granted is called for every Reply with an address, or with a prefix its first one, in the run's goroutine.
@@ -90,6 +92,7 @@ type client struct {
 	mac      ident.MAC
 	ll       netip.Addr
 	xid      uint32
+	iaid     uint32
 	waiting  byte // message type that is expected, 0: idle
 	request  []byte
 	began    time.Time
@@ -201,6 +204,9 @@ func (r *run) begin() error {
 		if c := &r.clients[i]; c.waiting == 0 {
 			r.xid = (r.xid + 1) & 0xffffff
 			c.xid, c.began = r.xid, time.Now()
+			if r.cfg.New {
+				c.iaid = r.xid
+			}
 			if r.cfg.Rapid {
 				return r.send(i, msgReply, option(solicit(c), optRapidCommit, nil))
 			}

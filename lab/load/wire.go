@@ -64,21 +64,26 @@ func header(kind byte, c *client) []byte {
 	return option(b, optORO, []byte{0, 23, 0, 24})
 }
 
+// iaHead is an IAID with T1 and T2 of zero (RFC 8415 section 21.4).
+func iaHead(c *client) []byte {
+	return append(binary.BigEndian.AppendUint32(make([]byte, 0, 12), c.iaid), make([]byte, 8)...)
+}
+
 func solicit(c *client) []byte {
 	if c.cfg.Prefix {
-		return option(header(msgSolicit, c), optIAPD, make([]byte, 12))
+		return option(header(msgSolicit, c), optIAPD, iaHead(c))
 	}
-	return option(header(msgSolicit, c), optIANA, make([]byte, 12))
+	return option(header(msgSolicit, c), optIANA, iaHead(c))
 }
 
 func request(c *client, m message) []byte {
 	b := option(header(msgRequest, c), optServerID, m.server)
 	a := m.addr.As16()
 	if c.cfg.Prefix {
-		ia := option(make([]byte, 12), optIAPrefix, append(append(make([]byte, 8), m.bits), a[:]...))
+		ia := option(iaHead(c), optIAPrefix, append(append(make([]byte, 8), m.bits), a[:]...))
 		return option(b, optIAPD, ia)
 	}
-	ia := option(make([]byte, 12), optIAAddr, append(a[:], make([]byte, 8)...))
+	ia := option(iaHead(c), optIAAddr, append(a[:], make([]byte, 8)...))
 	return option(b, optIANA, ia)
 }
 
