@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,7 +40,37 @@ came back after kill -9
 stopped: success, inactive
 msg=stopped final_ra=false
 msg=stopped final_ra=true
+started with drop-ins
+follow docker, the first /80 of 2001:db8:0:3::/64: 2001:db8:0:3::/80: told
+anyip 2001:db8:100::/64: bound
+bound by 217
+{"debug":true,"fixed-cidr-v6":"2001:db8:0:3::/80","ipv6":true} /etc/docker/daemon.json: root root 644
 `
+
+// pages hold the drop-ins: what follows each of these lines.
+var pages = map[string]string{"admin.conf": "../../docs/install.md", "docker.conf": "../../docs/modules/docker.md"}
+
+// dropIns writes the files that people are told to write.
+func dropIns(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, page := range pages {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, ok := strings.Cut(string(text), "# systemctl edit bootd\n")
+		conf, _, end := strings.Cut(rest, "```")
+		if !ok || !end {
+			t.Fatalf("%s shows no drop-in", page)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(conf), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 func TestUnit(t *testing.T) {
 	for _, tool := range []string{"/lib/systemd/systemd", "unshare", "make", "systemd-sysusers"} {
@@ -55,6 +86,8 @@ func TestUnit(t *testing.T) {
 	if err := os.WriteFile(inv, []byte(inventory), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	extra := filepath.Join(dir, "drop-ins")
+	dropIns(t, extra)
 	// Without the race detector: it wants memory and personality calls that the unit refuses.
 	build := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", filepath.Join(bin, "bootd"), "bootd.internal/cmd/bootd")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -63,7 +96,7 @@ func TestUnit(t *testing.T) {
 
 	ctx := labtest.Context(t, 3*time.Minute)
 	systemd := exec.CommandContext(ctx, "unshare", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "--net", "--cgroup",
-		"--ipc", "--uts", "testdata/pid1.sh", installed, inv, dir)
+		"--ipc", "--uts", "testdata/pid1.sh", installed, inv, dir, extra)
 	said, err := systemd.CombinedOutput()
 	got, _ := os.ReadFile(filepath.Join(dir, "drive"))
 	if diff := cmp.Diff(want, string(got)); diff != "" {

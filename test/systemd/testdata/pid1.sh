@@ -1,8 +1,8 @@
 #!/bin/sh
-# pid1.sh INSTALLED INVENTORY EVIDENCE - process 1 of new PID, mount, network, cgroup, IPC and UTS namespaces: furnishes
+# pid1.sh INSTALLED INVENTORY EVIDENCE DROPINS - process 1 of new PID, mount, network, cgroup, IPC and UTS namespaces: furnishes
 # them, installs bootd's unit the way docs/install.md says, and becomes systemd, which runs drive.sh.
 set -eu
-installed=$1 inventory=$2 evidence=$3
+installed=$1 inventory=$2 evidence=$3 drop_ins=$4
 
 mount --make-rprivate /
 mount --bind "$installed/usr/local" /usr/local
@@ -51,7 +51,7 @@ cat >/etc/systemd/system/drive.service <<EOF
 DefaultDependencies=no
 [Service]
 Type=oneshot
-ExecStart=$(realpath "$(dirname "$0")")/drive.sh $evidence
+ExecStart=$(realpath "$(dirname "$0")")/drive.sh $evidence $drop_ins
 ExecStopPost=/bin/systemctl exit --force --force
 StandardOutput=append:$evidence/drive
 StandardError=append:$evidence/drive.err
