@@ -238,7 +238,7 @@ func (m *Machine) apply(now time.Time, msg Message, whole bool) (a applied) {
 			m.held.Bindings = slices.DeleteFunc(m.held.Bindings, mine)
 			a.touched = a.touched || len(m.held.Bindings) < before
 		}
-		for _, l := range ia.Leases {
+		for _, l := range goneFirst(ia.Leases) {
 			if note := m.put(now, ia, l, &a); note != "" {
 				a.notes = append(a.notes, note)
 				continue
@@ -250,6 +250,13 @@ func (m *Machine) apply(now time.Time, msg Message, whole bool) (a applied) {
 		m.held.RenewAt, m.held.RebindAt = t.times(now)
 	}
 	return a
+}
+
+// goneFirst puts what is taken back before what is given: a longer prefix makes room for the shorter one around it.
+func goneFirst(all []Lease) []Lease {
+	return slices.SortedStableFunc(slices.Values(all), func(a, b Lease) int {
+		return cmp.Compare(min(a.Valid, 1), min(b.Valid, 1))
+	})
 }
 
 // put takes one lease, or says why not.

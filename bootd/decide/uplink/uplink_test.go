@@ -679,3 +679,21 @@ func TestRandomServer(t *testing.T) {
 		}
 	}
 }
+
+// TestRoom: a prefix that is taken back makes room for one around it, in whatever order a Reply names them.
+func TestRoom(t *testing.T) {
+	small, gone, large := hour("2001:db8::/56"), Lease{Prefix: pfx("2001:db8::/56")}, hour("2001:db8::/48")
+	for _, leases := range [][]Lease{{gone, large}, {large, gone}} {
+		s := newSim(t, config(0), Held{}, func(m Message) []Message {
+			if m.Type != Renew {
+				return plain(small)(m)
+			}
+			a := reply(m, Reply)
+			a.IAs[0].Leases = leases
+			return []Message{a}
+		})
+		s.attach()
+		s.until(20 * time.Minute)
+		s.want("solicit", "request", "bound: 2001:db8::/56", "renew", "renewed: 2001:db8::/48")
+	}
+}
