@@ -31,6 +31,8 @@ type client struct {
 	ask     uplink.Config
 	machine *uplink.Machine
 	hooks   *hooks
+	// was is what the link, the hooks and people know of.
+	was uplink.Held
 	// link is nil while it is not there.
 	link *linkTask
 	// note is the last word about what goes wrong, empty once it goes well; said is what people were told last.
@@ -108,7 +110,7 @@ func (m *Module) newClient(u inventory.Uplink) *client {
 }
 
 func (c *client) configure(u inventory.Uplink, held uplink.Held) {
-	c.conf, c.ask = u, c.module.config(u)
+	c.conf, c.ask, c.was = u, c.module.config(u), held
 	c.machine = uplink.New(c.ask, held)
 	var paths []string
 	for _, h := range u.Hooks.V {
@@ -130,9 +132,13 @@ func (c *client) same(u inventory.Uplink) bool {
 
 // reconfigured goes on with what is held; the caller attaches it.
 func (c *client) reconfigured(u inventory.Uplink) *client {
+	if c.conf.Interface.V != u.Interface.V {
+		c.noAddresses(uplink.Held{})
+	}
 	close(c.hooks.queue)
 	n := &client{module: c.module}
 	n.configure(u, c.machine.Held())
+	n.was, n.hooks.after = c.was, c.hooks.done
 	return n
 }
 
@@ -142,7 +148,7 @@ func (c *client) attach(l *linkTask) {
 	c.hooks.add(call{"PREINIT6", []string{"interface=" + l.link.Name, "dad_wait_time=0"}})
 	now := c.module.cfg.Now()
 	c.asked, c.told = now, false
-	c.putAddresses(now, uplink.Held{})
+	c.putAddresses(now)
 	c.do(now, c.machine.Attach(now, c.module.cfg.Rand))
 }
 
@@ -151,9 +157,21 @@ func (c *client) detach() {
 	c.machine.Detach(c.module.cfg.Now())
 }
 
-// end is the last thing that is done: a daemon that goes for good tells the hooks.
-func (c *client) end(final func() bool) {
-	if final != nil && final() {
+// gone says good-bye to an upstream that the inventory does not have any more. It is given back where the inventory said so, with
+// one Release: nobody is there to wait for the answer.
+func (c *client) gone() {
+	now := c.module.cfg.Now()
+	if c.conf.Release.V {
+		c.do(now, c.machine.Release(now, c.module.cfg.Rand))
+	}
+	c.noAddresses(uplink.Held{})
+	c.module.cfg.Publish(c.conf.Name, nil)
+	c.end(true)
+}
+
+// end is the last thing that is done: the hooks are told where nobody looks after what is held any more.
+func (c *client) end(final bool) {
+	if final {
 		held := c.machine.Held()
 		for _, b := range held.Bindings {
 			c.hooks.add(call{"STOP6", append([]string{"interface=" + c.conf.Interface.V}, variables("old_", c.ask.Client, held, b)...)})
@@ -239,26 +257,24 @@ const storeWithin = 5 * time.Second
 // changed keeps, publishes and tells.
 func (c *client) changed(now time.Time, cause uplink.Cause) {
 	held := c.machine.Held()
-	before := c.kept(held)
+	before := c.was
+	c.keep(held)
 	c.publish()
-	c.putAddresses(now, before)
+	c.putAddresses(now)
+	c.was = held
 	c.module.report() // who hears of the event finds it there
 	c.tell(cause, before, held)
 	c.hooks.add(calls(cause, c.conf.Interface.V, c.ask.Client, before, held)...)
 }
 
-// kept writes what is held and gives what was kept before. A store that takes no writes costs the prefix after the next restart,
-// not now: the server would give it to nobody else.
-func (c *client) kept(held uplink.Held) (before uplink.Held) {
+// keep writes what is held. A store that takes no writes costs the prefix after the next restart, not now: the server would give
+// it to nobody else.
+func (c *client) keep(held uplink.Held) {
 	b, err := json.Marshal(held)
 	ctx, cancel := context.WithTimeout(context.Background(), storeWithin)
 	defer cancel()
 	if err == nil {
-		err = c.module.cfg.Store.Update(ctx, func(v store.View) []store.Op {
-			before = uplink.Held{}
-			if old, ok := v.Get(recordKey(c.conf.Name)); ok {
-				_ = json.Unmarshal(old, &before) // one that nobody can read is none
-			}
+		err = c.module.cfg.Store.Update(ctx, func(store.View) []store.Op {
 			return []store.Op{{Key: recordKey(c.conf.Name), Value: b}}
 		})
 	}
@@ -268,22 +284,17 @@ func (c *client) kept(held uplink.Held) (before uplink.Held) {
 			Err: fmt.Errorf("keeping the lease of %s: %w", c.conf.Name, err),
 		})
 	}
-	return before
 }
 
 func (c *client) publish() { c.module.cfg.Publish(c.conf.Name, prefixes(c.machine.Held())) }
 
 // putAddresses makes the addresses of the link those that are held.
-func (c *client) putAddresses(now time.Time, before uplink.Held) {
+func (c *client) putAddresses(now time.Time) {
 	if c.link == nil {
 		return
 	}
 	held := c.machine.Held()
-	for _, b := range before.Bindings {
-		if b.Address && !slices.ContainsFunc(held.Bindings, func(x uplink.Binding) bool { return x.Address && x.Prefix == b.Prefix }) {
-			c.kernel(c.module.cfg.Kernel.NoAddress(c.link.link, b.Prefix.Addr()))
-		}
-	}
+	c.noAddresses(held)
 	left := func(until time.Time) time.Duration {
 		if until.IsZero() {
 			return 0
@@ -293,6 +304,15 @@ func (c *client) putAddresses(now time.Time, before uplink.Held) {
 	for _, b := range held.Bindings {
 		if b.Address {
 			c.kernel(c.module.cfg.Kernel.Address(c.link.link, b.Prefix.Addr(), left(b.PreferredUntil), left(b.ValidUntil)))
+		}
+	}
+}
+
+// noAddresses takes those away that were there and are not in held.
+func (c *client) noAddresses(held uplink.Held) {
+	for _, b := range c.was.Bindings {
+		if c.link != nil && b.Address && !slices.ContainsFunc(held.Bindings, func(x uplink.Binding) bool { return x.Address && x.Prefix == b.Prefix }) {
+			c.kernel(c.module.cfg.Kernel.NoAddress(c.link.link, b.Prefix.Addr()))
 		}
 	}
 }

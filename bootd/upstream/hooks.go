@@ -32,12 +32,14 @@ type hooks struct {
 	paths []string
 	limit time.Duration
 	queue chan call
+	// after, where it is not nil, is closed when the hooks of the inventory before have run; done when these have.
+	after, done chan struct{}
 	// report tells of a hook that failed.
 	report func(error)
 }
 
 func newHooks(paths []string, limit time.Duration, report func(error)) *hooks {
-	return &hooks{paths: paths, limit: limit, queue: make(chan call, hookQueue), report: report}
+	return &hooks{paths: paths, limit: limit, queue: make(chan call, hookQueue), done: make(chan struct{}), report: report}
 }
 
 var errHooksBehind = errors.New("the hooks are too far behind: a call was dropped")
@@ -58,6 +60,10 @@ func (h *hooks) add(calls ...call) {
 
 // run works the queue off until it is closed; when ctx ends what still runs is killed.
 func (h *hooks) run(ctx context.Context) {
+	defer close(h.done)
+	if h.after != nil {
+		<-h.after
+	}
 	for c := range h.queue {
 		for _, p := range h.paths {
 			if ctx.Err() != nil {

@@ -146,6 +146,9 @@ func (m *Module) Run(ctx context.Context) error {
 			if ctx.Err() != nil && e.detach != nil {
 				continue // the daemon ends: the link is needed for giving back, and its task waits for ended
 			}
+			if e.detach != nil {
+				m.follow(hookCtx) // an upstream that left its link may give back while there is a socket
+			}
 			m.take(e)
 		}
 	}
@@ -231,8 +234,7 @@ func (m *Module) follow(ctx context.Context) {
 	}
 	for name, c := range m.clients {
 		if !wanted[name] {
-			c.end(nil)
-			m.cfg.Publish(name, nil)
+			c.gone()
 			delete(m.clients, name)
 		}
 	}
@@ -265,7 +267,7 @@ func (m *Module) stop(killHooks func()) {
 	stopped := time.AfterFunc(hooksWithin, killHooks)
 	defer stopped.Stop()
 	for _, c := range m.clients {
-		c.end(m.cfg.Final)
+		c.end(m.cfg.Final())
 	}
 	m.hooks.Wait()
 }
