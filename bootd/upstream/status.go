@@ -80,7 +80,7 @@ func (c *client) waiting(s uplink.State) string {
 	}
 	switch s {
 	case uplink.Detached:
-		return c.conf.Interface.V + " is not there, is down, or has no link-local address"
+		return c.conf.Interface.V + ", which is not there, is down, or has no link-local address"
 	case uplink.Ready:
 		return ""
 	case uplink.Idle:
