@@ -114,14 +114,23 @@ func (c *client) configure(u inventory.Uplink, held uplink.Held) {
 	c.machine = uplink.New(c.ask, held)
 	var paths []string
 	for _, h := range u.Hooks.V {
-		if !filepath.IsAbs(h) {
-			h = filepath.Join(filepath.Dir(c.module.cfg.Snapshot().Inventory.File), h)
-		}
-		paths = append(paths, h)
+		paths = append(paths, hookPath(c.module.cfg.Snapshot().Inventory.File, h))
 	}
 	c.hooks = newHooks(paths, hookLimit, func(err error) {
 		c.observe("Hook", reason.None, timeline.Event{Kind: timeline.Warning, Detail: err.Error()})
 	})
+}
+
+// hookPath is the whole path of a hook that is named relative to the inventory: PATH is never searched, and programs run in /.
+func hookPath(file, hook string) string {
+	if filepath.IsAbs(hook) {
+		return hook
+	}
+	path := filepath.Join(filepath.Dir(file), hook)
+	if whole, err := filepath.Abs(path); err == nil {
+		return whole
+	}
+	return "./" + path
 }
 
 // same reports whether nothing that matters differs; places in the file do not.

@@ -32,6 +32,8 @@ type hooks struct {
 	paths []string
 	limit time.Duration
 	queue chan call
+	// behind: a call was dropped, and people were told of it.
+	behind bool
 	// after, where it is not nil, is closed when the hooks of the inventory before have run; done when these have.
 	after, done chan struct{}
 	// report tells of a hook that failed.
@@ -42,7 +44,7 @@ func newHooks(paths []string, limit time.Duration, report func(error)) *hooks {
 	return &hooks{paths: paths, limit: limit, queue: make(chan call, hookQueue), done: make(chan struct{}), report: report}
 }
 
-var errHooksBehind = errors.New("the hooks are too far behind: a call was dropped")
+var errHooksBehind = errors.New("the hooks are too far behind: calls are dropped")
 
 // add queues calls without waiting.
 func (h *hooks) add(calls ...call) {
@@ -52,7 +54,12 @@ func (h *hooks) add(calls ...call) {
 	for _, c := range calls {
 		select {
 		case h.queue <- c:
+			h.behind = false
 		default:
+			if h.behind {
+				continue
+			}
+			h.behind = true
 			h.report(fmt.Errorf("%w: %s", errHooksBehind, c.reason))
 		}
 	}
