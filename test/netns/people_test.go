@@ -164,3 +164,37 @@ func TestPeople(t *testing.T) {
 		})
 	}
 }
+
+// TestPortal: a captive portal reaches devices in router advertisements (RFC 8910, option 37) and by DHCPv6 (option 103), where an
+// encrypted resolver (RFC 9463, option 144) goes, too. Debian's programs take them as octets.
+func TestPortal(t *testing.T) {
+	const portal = "https://portal.example.net/api"
+	r := labtest.NewRack(t, labtest.RackConfig{Inventory: `
+networks:
+  people:
+    interface: eth1
+    prefix: "2001:db8:1::/64"
+    unknown: pool
+    ra: {managed: false, other: true, captive_portal: "` + portal + `"}
+    options: {dnr: {name: dns.example.net, priority: 1, addresses: "2001:db8::53", alpn: dot}}
+`})
+	n := r.Client(t, "device", unlistedMAC)
+	linkLocal(t, n)
+	heard := r.Path("heard")
+	program(t, n, heard, "tcpdump", "-l", "-n", "-v", "-x", "-i", "eth0", "icmp6 && ip6[40] == 134")
+	// Type 37, 4 units of 8 octets, the URI. (tcpdump may have missed what came before it listened.)
+	shows(t, n, `rdisc6 -1 -w 2000 eth0 >/dev/null; sed -n 's/^\s*0x[0-9a-f]*: *//p' `+heard+` | tr -d ' \n'`, fmt.Sprintf("2504%x", portal))
+
+	c := clients()[0]
+	c.files["conf"] = `
+option dhcp6.portal code 103 = text;
+option dhcp6.dnr code 144 = string;
+request dhcp6.name-servers, dhcp6.portal, dhcp6.dnr;
+`
+	command := c.command
+	c.command = func(dir string) []string { return append([]string{"dhclient", "-S"}, command(dir)[1:]...) }
+	c.start(t, r, n)
+	shows(t, n, "cat "+r.Path("device/script.env"), `(?m)^new_dhcp6_portal=`+portal+`$`,
+		// Priority 1, the name, one address, alpn (key 1) with dot.
+		`(?m)^new_dhcp6_dnr=0:1:0:11:3:64:6e:73:7:65:78:61:6d:70:6c:65:3:6e:65:74:0:0:10:20:1:d:b8:0:0:0:0:0:0:0:0:0:0:0:53:0:1:0:4:3:64:6f:74$`)
+}
