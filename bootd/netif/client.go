@@ -60,6 +60,7 @@ func (c *DHCPClient) Close() error { return c.conn.Close() }
 // CAP_NET_ADMIN.
 func PutAddress(link site.Link, a netip.Addr, preferred, valid time.Duration) error {
 	return changeAddress("setting", link, a, func(h *netlink.Handle, l netlink.Link, x *netlink.Addr) error {
+		x.Flags = unix.IFA_F_NOPREFIXROUTE // a /128 needs none, and the kernel would leave it behind
 		x.PreferedLft, x.ValidLft = int(preferred/time.Second), int(valid/time.Second)
 		return h.AddrReplace(l, x)
 	})

@@ -56,6 +56,9 @@ func TestUpstreamChanges(t *testing.T) {
 	if addr.Bits() != 128 {
 		t.Errorf("the address is %s", addr)
 	}
+	if routes := run(t, i.home, "ip", "-6", "route", "show", "dev", "eth0"); strings.Contains(routes, addr.Addr().String()) {
+		t.Errorf("a route that would outlive the address %s:\n%s", addr.Addr(), routes)
+	}
 	if got := strings.TrimSpace(run(t, i.home, "cat", "/proc/sys/net/ipv6/conf/eth0/accept_ra")); got != "2" {
 		t.Errorf("accept_ra is %s on the upstream of a machine that forwards", got)
 	}
