@@ -93,8 +93,15 @@ func runHook(ctx context.Context, path string, c call, limit time.Duration) erro
 		return nil
 	case errors.Is(err, os.ErrPermission):
 		err = fmt.Errorf("%w: chmod +x it, for the user that bootd runs as", err)
+	case errors.Is(err, os.ErrNotExist) && exists(path): // what the kernel says then is of the interpreter
+		err = fmt.Errorf("%w: the program that its first line (#!) names is not there", err)
 	}
 	return fmt.Errorf("running hook %s (%s): %w", path, c.reason, err)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 // calls are the runs of hooks for a change, as dhclient-script(8) has them: one for each prefix or address, what ended first.

@@ -186,3 +186,17 @@ func TestHookPath(t *testing.T) {
 		}
 	}
 }
+
+// TestNoInterpreter: a script whose interpreter is not there is not said to be missing itself.
+func TestNoInterpreter(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hook")
+	if err := os.WriteFile(path, []byte("#!/nowhere/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := runHook(t.Context(), path, call{reason: "BOUND6"}, time.Minute); err == nil || !strings.HasSuffix(err.Error(), "(#!) names is not there") {
+		t.Error(err)
+	}
+	if err := runHook(t.Context(), path+"2", call{reason: "BOUND6"}, time.Minute); err == nil || strings.Contains(err.Error(), "#!") {
+		t.Error(err)
+	}
+}
