@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -110,7 +111,7 @@ func (s *seen) take() string {
 // house is a task over a kernel, with an upstream that a test sets.
 type house struct {
 	t       *testing.T
-	snap    *site.Snapshot
+	snap    atomic.Pointer[site.Snapshot]
 	changed chan struct{}
 	kernel  *kernel
 	seen    *seen
@@ -121,7 +122,8 @@ func (h *house) upstream(all ...site.Prefix) {
 	h.t.Helper()
 	f := sitetest.Facts(sitetest.Link(h.t, 7, "eth1"), sitetest.Link(h.t, 8, "eth2"))
 	f.Delegated, f.Advertised = map[string][]site.Prefix{"isp": all}, h.stale
-	h.snap, _ = site.Resolve(sitetest.Inventory(h.t, text), f, h.snap, time.Now())
+	snap, _ := site.Resolve(sitetest.Inventory(h.t, text), f, h.snap.Load(), time.Now())
+	h.snap.Store(snap)
 	if h.changed != nil {
 		h.changed <- struct{}{}
 		synctest.Wait()
@@ -151,7 +153,7 @@ func TestRenumbering(t *testing.T) {
 		h.upstream()
 		h.changed = make(chan struct{})
 		task := New(Config{
-			Snapshot: func() *site.Snapshot { return h.snap }, Changed: func(context.Context) <-chan struct{} { return h.changed },
+			Snapshot: h.snap.Load, Changed: func(context.Context) <-chan struct{} { return h.changed },
 			Kernel: h.kernel, Observer: h.seen, Now: time.Now,
 		})
 		done := make(chan error)
@@ -200,7 +202,7 @@ func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &house{t: t, kernel: &kernel{refuse: syscall.EPERM}, seen: &seen{}}
 		h.upstream(lives("2001:db8:a::/56", time.Hour, 2*time.Hour))
-		task := New(Config{Snapshot: func() *site.Snapshot { return h.snap }, Kernel: h.kernel, Observer: h.seen, Now: time.Now})
+		task := New(Config{Snapshot: h.snap.Load, Kernel: h.kernel, Observer: h.seen, Now: time.Now})
 		task.reconcile()
 		h.want("", "operation not permitted\noperation not permitted: give bootd CAP_NET_ADMIN (docs/modules/upstream.md)")
 		task.reconcile()
@@ -232,7 +234,7 @@ func TestAnyCrash(t *testing.T) {
 			}
 			h := &house{t: t, kernel: k, seen: &seen{}}
 			h.upstream(lives("2001:db8:b::/56", time.Hour, 2*time.Hour))
-			task := New(Config{Snapshot: func() *site.Snapshot { return h.snap }, Kernel: k, Observer: h.seen, Now: time.Now})
+			task := New(Config{Snapshot: h.snap.Load, Kernel: k, Observer: h.seen, Now: time.Now})
 			task.reconcile()
 			if got := k.text(time.Now()); got != want {
 				t.Errorf("after a crash that left %b: %s", which, got)
