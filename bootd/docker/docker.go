@@ -115,7 +115,10 @@ func fault(data []byte, offset int, err error) error {
 	var syntax *json.SyntaxError
 	switch {
 	case errors.As(err, &syntax):
-		return at(data, int(syntax.Offset), err.Error())
+		// A Decoder leaves the blanks between tokens out of its count; the whole, read at once, says where the octet stands.
+		var whole json.RawMessage
+		errors.As(json.Unmarshal(data, &whole), &syntax)
+		return at(data, int(syntax.Offset)-1, err.Error())
 	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return at(data, len(data), "it ends too early")
 	}

@@ -44,15 +44,17 @@ func TestMerge(t *testing.T) {
 // TestBroken: the line is said.
 func TestBroken(t *testing.T) {
 	for in, want := range map[string]string{
-		"{\n  \"debug\": true\n  \"ipv6\": true\n}": "line 3: invalid character '\"' after object key:value pair",
-		"{\n  \"debug\": true,\n}\n":                "line 3: invalid character '}'",
-		"{\n  \"debug\": tru\n}":                    "line 2: invalid character '\\n' in literal true (expecting 'e')",
-		"[]":                                        "line 1: is not an object: { ... } is wanted",
-		"{\n\"a\": 1":                               "line 2: it ends too early",
-		"{\n\"a\": 1}\n{}":                          "line 3: something stands behind the last }",
-		"{\"ipv6\": 1,\n\"ipv6\": 2}":               "line 2: the key \"ipv6\" is there twice",
-		"# comment\n{}":                             "line 1: invalid character '#' looking for beginning of value",
-		"\ufeff{}":                                  "line 1: invalid character 'ï' looking for beginning of value",
+		"{\n  \"debug\": true\n  \"ipv6\": true\n}":                      "line 3: invalid character '\"' after object key:value pair",
+		"{\n  \"debug\": true,\n}\n":                                     "line 3: invalid character '}'",
+		"{\n  \"debug\": tru\n}":                                         "line 2: invalid character '\\n' in literal true (expecting 'e')",
+		"{\n        \"a\": 1,\n        \"b\": 2,\n        \"c\": tru\n}": "line 4: invalid character '\\n' in literal true (expecting 'e')",
+		"{\n\n\n  \"a\nb\": 1}":                                          "line 4: invalid character '\\n' in string literal",
+		"[]":                                                             "line 1: is not an object: { ... } is wanted",
+		"{\n\"a\": 1":                                                    "line 2: it ends too early",
+		"{\n\"a\": 1}\n{}":                                               "line 3: something stands behind the last }",
+		"{\"ipv6\": 1,\n\"ipv6\": 2}":                                    "line 2: the key \"ipv6\" is there twice",
+		"# comment\n{}":                                                  "line 1: invalid character '#' looking for beginning of value",
+		"\ufeff{}":                                                       "line 1: invalid character 'ï' looking for beginning of value",
 	} {
 		_, err := Merge([]byte(in), eighty)
 		if err == nil || !strings.HasPrefix(err.Error(), want) {
