@@ -18,12 +18,13 @@ func found(name string) error {
 	return nil
 }
 
-// execute runs a follower's command; one without has nothing to be told. What changed stands in its environment.
-func execute(ctx context.Context, f site.Follower, old string) error {
+// execute runs a follower's command; one without has nothing to be told. What changed stands in its environment: the prefix that is,
+// and the one before; empty: none.
+func execute(ctx context.Context, f site.Follower, old, prefix string) error {
 	if len(f.Command) == 0 {
 		return nil
 	}
-	env := []string{"PATH=" + os.Getenv("PATH"), "BOOTD_NAME=" + f.Name, "BOOTD_PREFIX=" + f.Prefix.String(), "BOOTD_OLD_PREFIX=" + old}
+	env := []string{"PATH=" + os.Getenv("PATH"), "BOOTD_NAME=" + f.Name, "BOOTD_PREFIX=" + prefix, "BOOTD_OLD_PREFIX=" + old}
 	if err := command.Run(ctx, f.Command, env, f.Timeout); err != nil {
 		return fmt.Errorf("running %s: %w", f.Command[0], err)
 	}

@@ -144,11 +144,11 @@ func (x *target) restore(fresh bool) error {
 func (x *target) put(path string, content []byte) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), ".bootd-*")
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+		return fmt.Errorf("writing %s: %w", path, bare(err))
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(f.Name()))
+			err = errors.Join(fmt.Errorf("writing %s: %w", path, bare(err)), os.Remove(f.Name()))
 		}
 	}()
 	_, err = f.Write(content)
@@ -163,6 +163,20 @@ func (x *target) put(path string, content []byte) (err error) {
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
+	}
+	return err
+}
+
+// bare is an error without the name of the file beside the place: that is another one at each try, and a fault that stays is told
+// of once.
+func bare(err error) error {
+	var path *fs.PathError
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
+		return path.Err
+	case errors.As(err, &link):
+		return link.Err
 	}
 	return err
 }

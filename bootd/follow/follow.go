@@ -75,10 +75,20 @@ type run struct {
 // record is what the store keeps of a follower, so that a crash between the file and the command is made good.
 type record struct {
 	Prefix string `json:"prefix"`
+	// Old is what it was last told with success, while Pending; else Prefix is.
+	Old string `json:"old,omitempty"`
 	// Pending: the file may have been written, and the command has not ended well since.
 	Pending bool `json:"pending,omitempty"`
 	// Fresh: there was no file before.
 	Fresh bool `json:"fresh,omitempty"`
+}
+
+// told is the prefix that the follower's command was last run for with success, empty: none.
+func (r record) told() string {
+	if r.Pending {
+		return r.Old
+	}
+	return r.Prefix
 }
 
 // New makes the task.
@@ -223,7 +233,7 @@ func (t *Task) apply(ctx context.Context, snap *site.Snapshot, f site.Follower) 
 			return false, err
 		}
 	}
-	next := record{Prefix: f.Prefix.String(), Pending: true}
+	next := record{Prefix: f.Prefix.String(), Old: was.told(), Pending: true}
 	if file != nil {
 		next.Fresh = file.fresh
 		if pending && !file.differs() {
@@ -238,26 +248,25 @@ func (t *Task) apply(ctx context.Context, snap *site.Snapshot, f site.Follower) 
 			return false, errors.Join(err, t.write(ctx, f.Name, was))
 		}
 	}
-	if err := execute(ctx, f, was.Prefix); err != nil {
+	if err := execute(ctx, f, next.Old, f.Prefix.String()); err != nil {
 		if ctx.Err() != nil || file == nil {
 			return false, err
 		}
-		return false, t.back(ctx, f, file, next, was, err)
+		return false, t.back(ctx, f, file, next, err)
 	}
 	return true, t.write(ctx, f.Name, record{Prefix: f.Prefix.String()})
 }
 
 // back puts the old file in its place and runs the command for it.
-func (t *Task) back(ctx context.Context, f site.Follower, file *target, next, was record, cause error) error {
+func (t *Task) back(ctx context.Context, f site.Follower, file *target, next record, cause error) error {
 	if err := file.restore(next.Fresh); err != nil {
 		return fmt.Errorf("%w; %s could not be put back as it was: %w", cause, file.path, err)
 	}
 	cause = fmt.Errorf("%w; %s is as it was before", cause, file.path)
-	if err := execute(ctx, f, f.Prefix.String()); err != nil {
+	if err := execute(ctx, f, f.Prefix.String(), next.Old); err != nil {
 		cause = fmt.Errorf("%w, and that failed, too: %w", cause, err)
 	}
-	was.Pending = false
-	return errors.Join(cause, t.write(ctx, f.Name, was))
+	return errors.Join(cause, t.write(ctx, f.Name, record{Prefix: next.Old}))
 }
 
 func key(name string) store.Key { return store.Key{Table: store.TableNode, ID: "follow/" + name} }

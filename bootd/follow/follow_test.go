@@ -154,7 +154,7 @@ func TestRollBack(t *testing.T) {
 		}
 		b.file("fail", "")
 		b.give(one)
-		b.ran("docker  2001:db8:0:3::/80", "docker 2001:db8:0:3::/80 2001:db8:0:3::/80")
+		b.ran("docker  2001:db8:0:3::/80", "docker 2001:db8:0:3::/80 ")
 		if got := b.content("daemon.json"); got != old {
 			t.Errorf("after a failure there is %q", got)
 		}
@@ -166,7 +166,7 @@ func TestRollBack(t *testing.T) {
 		b.ran() // its time has not come
 		b.now = b.now.Add(30 * time.Second)
 		b.look()
-		b.ran("docker  2001:db8:0:3::/80", "docker 2001:db8:0:3::/80 2001:db8:0:3::/80")
+		b.ran("docker  2001:db8:0:3::/80", "docker 2001:db8:0:3::/80 ")
 		if got := b.runs["docker"].again.Sub(b.now); got != time.Minute {
 			t.Errorf("the next try is in %s", got)
 		}
@@ -192,13 +192,13 @@ func TestCrash(t *testing.T) {
 	b.file("daemon.json", "{}\n")
 	b.give(one)
 	b.ran("docker  2001:db8:0:3::/80")
-	if err := b.write(t.Context(), "docker", record{Prefix: one.String(), Pending: true}); err != nil {
+	if err := b.write(t.Context(), "docker", record{Prefix: one.String(), Old: two.String(), Pending: true}); err != nil {
 		t.Fatal(err)
 	}
 	b.start(b.cfg.Store)
 	b.file("fail", "")
 	b.look()
-	b.ran("docker 2001:db8:0:3::/80 2001:db8:0:3::/80", "docker 2001:db8:0:3::/80 2001:db8:0:3::/80")
+	b.ran("docker 2001:db8:9:3::/80 2001:db8:0:3::/80", "docker 2001:db8:0:3::/80 2001:db8:9:3::/80")
 	if got := b.content("daemon.json"); got != "{}\n" {
 		t.Errorf("there is %q", got)
 	}
@@ -282,4 +282,41 @@ func TestOthers(t *testing.T) {
 	b.ran("docker  2001:db8:0:3::/80")
 	b.give(two)
 	b.ran("docker 2001:db8:0:3::/80 2001:db8:9:3::/80")
+}
+
+// TestOldPrefix: what a command is told of as the old prefix is the one that it did well with, however often it failed since.
+func TestOldPrefix(t *testing.T) {
+	b := newBench(t, site.Follower{})
+	b.give(one)
+	b.ran("docker  2001:db8:0:3::/80")
+	b.file("fail", "")
+	b.give(two)
+	b.ran("docker 2001:db8:0:3::/80 2001:db8:9:3::/80")
+	b.now = b.now.Add(retryMin)
+	b.look()
+	b.ran("docker 2001:db8:0:3::/80 2001:db8:9:3::/80")
+	b.start(b.cfg.Store)
+	if err := os.Remove(b.path("fail")); err != nil {
+		t.Fatal(err)
+	}
+	b.look()
+	b.ran("docker 2001:db8:0:3::/80 2001:db8:9:3::/80")
+}
+
+// TestToldOnce: a file that cannot be written is told of once, and by its own name; nothing is left beside it.
+func TestToldOnce(t *testing.T) {
+	name := strings.Repeat("x", 250) // there is no room for the name of the copy
+	b := newBench(t, site.Follower{File: name})
+	b.file(name, "old\n")
+	b.give(one)
+	b.now = b.now.Add(retryMin)
+	b.look()
+	b.ran()
+	want := []string{"warning 2001:db8:0:3::/80 docker: writing " + b.path(name) + Before + ": file name too long"}
+	if diff := cmp.Diff(want, b.seen.events); diff != "" {
+		t.Error(diff)
+	}
+	if left, err := filepath.Glob(b.path(".bootd-*")); err != nil || len(left) > 0 {
+		t.Errorf("there is %v, %v", left, err)
+	}
 }
