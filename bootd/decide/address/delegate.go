@@ -123,7 +123,9 @@ func (g *granting) movedPart(ia IA) (part, bool) {
 			continue
 		}
 		b.Claims = nil
-		return part{prefix: p, b: b, found: true, kept: true}, true
+		c := part{prefix: p, b: b, found: true, kept: true}
+		c.preferredUntil, c.validUntil = g.snap.Ends(p)
+		return c, true
 	}
 	return part{}, false
 }

@@ -71,6 +71,16 @@ func TestRenumbered(t *testing.T) {
 	}
 }
 
+// TestMovedEnds: a kept prefix that moves to another IAID of its host lives no longer than the upstream's.
+func TestMovedEnds(t *testing.T) {
+	d := &delegator{t: t, store: memory.New(), now: sitetest.Now()}
+	d.upstream(d.lives("2001:db8:a:100::/56", 10*time.Minute, 20*time.Minute))
+	const granted = ": 2001:db8:a:114::/62 10m0s/20m0s T1 5m0s T2 8m0s"
+	d.want(d.ask(RequestMsg, 1, pd(2)), "2"+granted)
+	d.want(d.ask(Solicit, 1, pd(9)), "9"+granted)
+	d.want(d.ask(RequestMsg, 1, pd(9)), "9"+granted)
+}
+
 // TestUpstreamSilent: what nobody renews is deprecated, and then given to nobody.
 func TestUpstreamSilent(t *testing.T) {
 	d := &delegator{t: t, store: memory.New(), now: sitetest.Now()}
