@@ -165,6 +165,18 @@ func (g *generator) parts(deep int, whole bool) string {
 	return b.String()
 }
 
+// TestBulkOfShadowedVariable: what an if declares is another variable than the one of the same name inside it.
+func TestBulkOfShadowedVariable(t *testing.T) {
+	snap := crowd(t, 80)
+	for _, text := range []string{
+		`{{if $x := .Host}}{{.Host}} {{$x := "b"}}{{.Host}} {{$x}}{{end}}`,
+		`{{if $x := .Host}}{{.Host}} {{$x := .Domain}}{{$x = .Locale}}{{.Host}} {{$x}}{{else}}{{$x := "c"}}{{.Host}}{{$x}}{{end}}`,
+		`{{if $x := .Host}}{{if .Host}}{{$x := "b"}}{{.Host}} {{$x}}{{end}}{{end}}`,
+	} {
+		same(t, snap, render.New(fstest.MapFS{"x": {Data: []byte(text)}}).Mask(), "x")
+	}
+}
+
 // TestBulkGoesOnForEver: a part that was executed once counts as often as it is written.
 func TestBulkGoesOnForEver(t *testing.T) {
 	files := fstest.MapFS{"x": {Data: []byte(`{{define "e"}}.` + strings.Repeat("{{.KernelArgs}}", 30) +

@@ -2,6 +2,7 @@ package render
 
 import (
 	"bytes"
+	"math"
 	"text/template"
 	"text/template/parse"
 )
@@ -136,6 +137,9 @@ func (p *filling) list(l *parse.ListNode) {
 			continue
 		}
 		if n, ok := l.Nodes[i].(*parse.IfNode); ok {
+			for _, v := range n.Pipe.Decl { // its mentions were not counted, and another of its name inside would end too early
+				p.mentions[v.Ident[0]] = math.MaxInt
+			}
 			p.list(n.List)
 			p.list(n.ElseList)
 		}
