@@ -37,6 +37,10 @@ const (
 	early = 24 * time.Hour
 )
 
+// dawn is before any time that a clock in order shows. The authority begins there and lasts from there at least: it is made when
+// a machine first starts, whose clock may not be set yet, and it cannot be replaced without touching each phone.
+func dawn() time.Time { return time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC) }
+
 // Own is bootd's own authority. It is safe for concurrent use.
 type Own struct {
 	cert *x509.Certificate
@@ -73,6 +77,10 @@ func (o *Own) load(dir string) error {
 	if err != nil {
 		return fmt.Errorf("reading the authority of phones: %w", err)
 	}
+	if _, err := os.Stat(filepath.Join(dir, caKey)); errors.Is(err, fs.ErrNotExist) {
+		// Another one in its place would lock out every phone without a word.
+		return fmt.Errorf("%s has lost its key %s: bring it back, or move the certificate away, and bootd makes another one", filepath.Join(dir, caFile), caKey)
+	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, caFile), filepath.Join(dir, caKey))
 	if err != nil {
 		return fmt.Errorf("reading the authority of phones: %w", err)
@@ -84,9 +92,6 @@ func (o *Own) load(dir string) error {
 	cert, err := x509.ParseCertificate(pair.Certificate[0])
 	if err != nil {
 		return fmt.Errorf("parsing %s: %w", filepath.Join(dir, caFile), err)
-	}
-	if o.now().After(cert.NotAfter) {
-		return fmt.Errorf("%s expired on %s: move it away, and bootd makes another one", filepath.Join(dir, caFile), cert.NotAfter.Format(time.DateOnly))
 	}
 	o.cert, o.key, o.pem = cert, key, text
 	return nil
@@ -102,10 +107,13 @@ func (o *Own) create(dir string) error {
 	if err != nil {
 		return err
 	}
-	now := o.now()
+	from := o.now()
+	if from.Before(dawn()) {
+		from = dawn()
+	}
 	t := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "bootd phones " + serial.Text(16)[:8]},
-		NotBefore: now.Add(-early), NotAfter: now.Add(caLife), IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
+		NotBefore: dawn(), NotAfter: from.Add(caLife), IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true,
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, t, t, &key.PublicKey, key)
@@ -114,7 +122,10 @@ func (o *Own) create(dir string) error {
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	secret := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	if err := errors.Join(write(filepath.Join(dir, caKey), secret), write(filepath.Join(dir, caFile), text)); err != nil {
+	if err := write(filepath.Join(dir, caKey), secret); err != nil {
+		return err
+	}
+	if err := write(filepath.Join(dir, caFile), text); err != nil {
 		return err
 	}
 	if o.cert, err = x509.ParseCertificate(der); err != nil {
@@ -124,11 +135,20 @@ func (o *Own) create(dir string) error {
 	return nil
 }
 
+// write puts a whole file in its place: also after a power cut there is no half of one.
 func write(path string, data []byte) error {
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
 		return fmt.Errorf("writing the authority of phones: %w", err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
 		return fmt.Errorf("writing the authority of phones: %w", err)
 	}
 	return nil
@@ -146,11 +166,15 @@ func number() (*big.Int, error) {
 func (o *Own) PEM() []byte { return o.pem }
 
 // Certificate is one for these names and addresses, signed by the authority; it is kept until they change or it ends.
+// An authority that has ended is an error that says when.
 func (o *Own) Certificate(names []string, addrs []netip.Addr) (*tls.Certificate, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := o.now()
-	if o.served != nil && slices.Equal(names, o.names) && slices.Equal(addrs, o.addrs) && now.Before(o.served.Leaf.NotAfter.Add(-renewLeaf)) {
+	if end := o.cert.NotAfter; now.After(end) {
+		return nil, fmt.Errorf("%s in the state directory expired on %s: move it away, and bootd makes another one at its next start", caFile, end.UTC().Format(time.DateOnly))
+	}
+	if o.served != nil && slices.Equal(names, o.names) && slices.Equal(addrs, o.addrs) && o.inTime(now) {
 		return o.served, nil
 	}
 	serial, err := number()
@@ -176,6 +200,12 @@ func (o *Own) Certificate(names []string, addrs []netip.Addr) (*tls.Certificate,
 	o.served = &tls.Certificate{Certificate: [][]byte{der, o.cert.Raw}, PrivateKey: o.leaf, Leaf: leaf}
 	o.names, o.addrs = slices.Clone(names), slices.Clone(addrs)
 	return o.served, nil
+}
+
+// inTime: the served certificate holds for long enough; one that begins later was made when the clock was wrong.
+func (o *Own) inTime(now time.Time) bool {
+	leaf := o.served.Leaf
+	return !now.Before(leaf.NotBefore) && now.Before(leaf.NotAfter.Add(-renewLeaf))
 }
 
 // Given is a certificate and its key in files, read again when they change: whoever renews them need not tell bootd.

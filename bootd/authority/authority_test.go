@@ -77,26 +77,73 @@ func TestOwnThatCannotBeUsed(t *testing.T) {
 	at := &clock{noon()}
 	for name, tc := range map[string]struct {
 		spoil func(dir string) error
-		at    time.Duration
 		want  string
 	}{
-		"expired":        {func(string) error { return nil }, caLife + time.Hour, "phones-ca.crt expired on 2045-12-28: move it away, and bootd makes another one"},
-		"no key":         {func(dir string) error { return os.Truncate(filepath.Join(dir, caKey), 0) }, 0, "reading the authority of phones: tls: failed to find any PEM data in key input"},
-		"no certificate": {func(dir string) error { return os.Truncate(filepath.Join(dir, caFile), 0) }, 0, "reading the authority of phones: tls: failed to find any PEM data in certificate input"},
+		"no key":         {func(dir string) error { return os.Truncate(filepath.Join(dir, caKey), 0) }, "reading the authority of phones: tls: failed to find any PEM data in key input"},
+		"no certificate": {func(dir string) error { return os.Truncate(filepath.Join(dir, caFile), 0) }, "reading the authority of phones: tls: failed to find any PEM data in certificate input"},
+		"a lost key":     {func(dir string) error { return os.Remove(filepath.Join(dir, caKey)) }, "phones-ca.crt has lost its key phones-ca.key: bring it back, or move the certificate away, and bootd makes another one"},
 	} {
 		dir := t.TempDir()
-		at.at = noon()
 		open(t, dir, at)
 		if err := tc.spoil(dir); err != nil {
 			t.Fatal(err)
 		}
-		at.at = noon().Add(tc.at)
 		if _, err := Open(dir, at.now); err == nil || strings.ReplaceAll(err.Error(), dir+"/", "") != tc.want {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	if _, err := Open(filepath.Join(t.TempDir(), "not", "there"), at.now); err == nil {
 		t.Error("a directory that is not there was taken")
+	}
+}
+
+// TestOwnThatEnded: it is read, so that a clock that is set right later is enough; until then the day is told.
+func TestOwnThatEnded(t *testing.T) {
+	dir, at := t.TempDir(), &clock{noon()}
+	open(t, dir, at)
+	at.at = noon().Add(caLife + time.Hour)
+	o := open(t, dir, at)
+	want := "phones-ca.crt in the state directory expired on 2045-12-28: move it away, and bootd makes another one at its next start"
+	if _, err := o.Certificate(nil, nil); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	at.at = noon()
+	served(t, o, nil)
+}
+
+// TestNoCertificateWithoutItsKey: a key that cannot be written leaves no certificate behind.
+func TestNoCertificateWithoutItsKey(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, caKey), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, noon); err == nil {
+		t.Error("a key was written over a directory")
+	}
+	if _, err := os.Stat(filepath.Join(dir, caFile)); err == nil {
+		t.Error("there is a certificate whose key is lost")
+	}
+	if err := os.Remove(filepath.Join(dir, caKey)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(dir, noon); err != nil {
+		t.Errorf("a later start: %v", err)
+	}
+}
+
+// TestWrongClock: an authority and a certificate that were made while the clock was wrong are good when it is right.
+func TestWrongClock(t *testing.T) {
+	for _, wrong := range []time.Time{time.Unix(0, 0), time.Date(2050, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		at := &clock{wrong}
+		o := open(t, t.TempDir(), at)
+		served(t, o, []string{"p.example.net"})
+		at.at = noon()
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(o.PEM())
+		c := served(t, o, []string{"p.example.net"})
+		if _, err := c.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: "p.example.net", CurrentTime: noon()}); err != nil {
+			t.Errorf("made in %d: %v", wrong.Year(), err)
+		}
 	}
 }
 
