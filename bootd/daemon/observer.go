@@ -130,7 +130,8 @@ func fromStranger(e timeline.Event) bool {
 	case timeline.ForeignRouter, timeline.ForeignServer, timeline.ForeignRelay:
 		return false // their adapters bound them, and nobody should miss one in a flood
 	case timeline.Warning:
-		return e.MAC != ident.MAC{} // what an unlisted machine asked for in vain; our own warnings name no card
+		// What an unlisted machine asked for in vain; some show no card, and only servers meet them. Our own warnings name none.
+		return e.MAC != ident.MAC{} || e.Adapter == "http" || e.Adapter == "dhcp6"
 	}
 	return true
 }

@@ -116,6 +116,19 @@ func TestStrangersCannotFloodTheHistory(t *testing.T) {
 	}
 }
 
+// TestStrangersWithoutACard: behind a router no card is seen, and warnings about such machines are bounded, too; our own are not.
+func TestStrangersWithoutACard(t *testing.T) {
+	rec := &recorder{}
+	o := NewObserver(NewMetrics("v1"), slog.New(slog.DiscardHandler), rec, func() time.Time { return noon })
+	for range 1000 {
+		o.Observe(timeline.Observation{Adapter: "http", Events: []timeline.Event{{Kind: timeline.Warning, Addr: "2001:db8:9::1", Detail: "a wrong password"}}})
+	}
+	o.Observe(timeline.Observation{Adapter: "daemon", Events: []timeline.Event{{Kind: timeline.Warning, Detail: "a pool is full"}}})
+	if n := len(rec.events); n != strangersPerSecond+1 || rec.events[n-1].Detail != "a pool is full" {
+		t.Errorf("%d events kept, want %d of strangers and our own", n, strangersPerSecond)
+	}
+}
+
 func TestTheLogIsBounded(t *testing.T) {
 	now := noon
 	const counted = `bootd_decisions_total{adapter="dhcp6",message="Request",reason="changed"} 1000` + "\n"
