@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net/netip"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"bootd.internal/bootd/authority"
 	"bootd.internal/bootd/decide/phone"
 	httpd "bootd.internal/bootd/http"
+	"bootd.internal/bootd/inventory"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/store"
 )
@@ -21,6 +23,8 @@ type phones struct {
 	daemon *Daemon
 	own    *authority.Own
 	given  *authority.Given
+	// broken is why there is no own authority until the next start.
+	broken error
 
 	mu sync.Mutex
 	// said is the last fault of the certificate that was told, at when.
@@ -37,11 +41,7 @@ func (d *Daemon) openPhones(cfg httpd.Config, snap *site.Snapshot) error {
 	if s == nil || !s.HTTPS {
 		return nil
 	}
-	var err error
-	if cfg.TLS, err = d.phones.tls(snap); err != nil {
-		return err
-	}
-	cfg.Port, cfg.Authority = s.Port, d.phones.PEM
+	cfg.TLS, cfg.Port, cfg.Authority = d.phones.tls(snap), s.Port, d.phones.PEM
 	web, err := httpd.New(cfg)
 	if err != nil {
 		return port{"tcp", s.Port, "HTTPS for phones"}.explain("/proc", err)
@@ -50,24 +50,23 @@ func (d *Daemon) openPhones(cfg httpd.Config, snap *site.Snapshot) error {
 	return nil
 }
 
-// openAuthority reads or makes what certificates come from.
-func (d *Daemon) openAuthority(snap *site.Snapshot) error {
+// openAuthority reads or makes what certificates come from. Where it cannot, phones come to no harm, so all else is served.
+func (d *Daemon) openAuthority(snap *site.Snapshot) {
 	d.phones = &phones{daemon: d}
 	s := snap.Phones
 	if s == nil || !s.HTTPS {
-		return nil
+		return
 	}
+	var at inventory.Pos
 	if s.Certificate != "" {
 		d.phones.given = &authority.Given{Cert: beside(snap.Inventory.File, s.Certificate), Key: beside(snap.Inventory.File, s.Key), Now: d.now}
-		if _, err := d.phones.given.Certificate(); err != nil { // phones come to no harm by it, so all else is served
-			d.phones.fault(err)
-			d.faults = append(d.faults, site.Problem{Pos: snap.Inventory.Yealink.Certificate.Pos, Msg: err.Error()})
-		}
-		return nil
+		at = snap.Inventory.Yealink.Certificate.Pos
+	} else {
+		d.phones.own, d.phones.broken = authority.Open(d.cfg.State, d.now)
 	}
-	var err error
-	d.phones.own, err = authority.Open(d.cfg.State, d.now)
-	return err
+	if _, err := d.phones.certificate(nil); err != nil {
+		d.faults = append(d.faults, site.Problem{Pos: at, Msg: err.Error()})
+	}
 }
 
 // PEM is the certificate of bootd's own authority, nil where there is none.
@@ -78,31 +77,40 @@ func (p *phones) PEM() []byte {
 	return p.own.PEM()
 }
 
-func (p *phones) tls(snap *site.Snapshot) (*tls.Config, error) {
+func (p *phones) tls(snap *site.Snapshot) *tls.Config {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: p.certificate}
 	if s := snap.Phones; s.ClientCA != "" {
 		pool, err := authority.Clients(beside(snap.Inventory.File, s.ClientCA))
 		if err != nil {
-			return nil, err
+			p.daemon.warn("no phone's certificate is believed until the next start", err)
+			p.daemon.faults = append(p.daemon.faults, site.Problem{Pos: snap.Inventory.Yealink.ClientCA.Pos, Msg: err.Error()})
+			pool = x509.NewCertPool() // an empty one: without a pool the authorities of the system would be believed
 		}
 		cfg.ClientCAs, cfg.ClientAuth = pool, tls.VerifyClientCertIfGiven // decide/phone says which files want one
 	}
-	return cfg, nil
+	return cfg
 }
 
 // certificate is the one for whatever addresses bootd has now.
-func (p *phones) certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (p *phones) certificate(*tls.ClientHelloInfo) (c *tls.Certificate, err error) {
 	snap := p.daemon.world.Snapshot()
-	if p.given != nil {
-		c, err := p.given.Certificate()
-		if err != nil {
-			p.fault(err)
-		}
-		return c, err
-	}
-	if snap.Phones == nil {
+	switch {
+	case p.given != nil:
+		c, err = p.given.Certificate()
+	case p.own == nil:
+		err = p.broken
+	case snap.Phones == nil:
 		return nil, errors.New("there are no phones any more")
+	default:
+		c, err = p.ownCertificate(snap)
 	}
+	if err != nil {
+		p.fault(err)
+	}
+	return c, err
+}
+
+func (p *phones) ownCertificate(snap *site.Snapshot) (*tls.Certificate, error) {
 	var names []string
 	if snap.Phones.Name != "" {
 		names = []string{snap.Phones.Name}

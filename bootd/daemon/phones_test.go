@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"os"
@@ -111,6 +112,45 @@ func TestPlainSecretsAreSaid(t *testing.T) {
 		if d := cmp.Diff(want, plan.Notes()); d != "" {
 			t.Errorf("%s: -want +got:\n%s", yealink, d)
 		}
+	}
+}
+
+// TestPhonesWithoutATrust: an authority that cannot be read keeps phones from their files, and nobody else from anything.
+func TestPhonesWithoutATrust(t *testing.T) {
+	var log bytes.Buffer
+	k, _ := keeper(t, &log)
+	d := k.daemon
+	dir := writeTree(t, map[string]string{"phones-ca.crt": "", "phones-ca.key": ""})
+	d.cfg.State = dir
+	d.world.Replace(sitetest.Inventory(t, `networks: {rack1: {interface: eth1, prefix: "2001:db8:1::/64"}}
+yealink: {server: s.example.net, client_ca: missing.pem}
+phones: {desk12: {mac: 80:5e:c0:00:00:12, model: T41S, account: {user: a, password: {secret: a}}}}
+secrets: {a: {file: a}}
+`))
+	d.openAuthority(d.world.Snapshot())
+	cfg := d.phones.tls(d.world.Snapshot())
+	if _, err := cfg.GetCertificate(nil); err == nil {
+		t.Error("there is a certificate")
+	}
+	if cfg.ClientAuth != tls.VerifyClientCertIfGiven || cfg.ClientCAs == nil || !cfg.ClientCAs.Equal(x509.NewCertPool()) {
+		t.Error("somebody's certificate is believed")
+	}
+	if d.phones.PEM() != nil {
+		t.Error("it is served")
+	}
+	var got []string
+	for _, f := range d.faults {
+		got = append(got, strings.ReplaceAll(f.Msg, dir, "DIR"))
+	}
+	want := []string{
+		"reading the authority of phones: tls: failed to find any PEM data in certificate input",
+		"reading the authorities of phones: open missing.pem: no such file or directory",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("problems: -want +got:\n%s", diff)
+	}
+	if n := strings.Count(log.String(), "phones are not served over https"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
 	}
 }
 
