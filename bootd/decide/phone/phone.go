@@ -191,7 +191,7 @@ func (a *asker) admit() (Decision, bool) {
 		return a.refuse(reason.UnknownHost, statusForbidden, "who asks cannot be seen from here"), false
 	case a.req.Path.Token != "" && !token || p.Access == site.ByToken && !token:
 		return a.wrongToken(), false
-	case p.ClientCA != "" && a.req.TLS && a.req.Device != want:
+	case a.req.TLS && a.req.Device != want && (p.ClientCA != "" || a.req.Device.Valid()):
 		return a.thief(reason.Unauthorized, "no certificate of this phone was shown"), false
 	}
 	if p.Access == site.ByPassword && (a.req.TLS || p.PlainSecrets) {

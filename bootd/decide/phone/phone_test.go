@@ -146,6 +146,7 @@ func TestWhoGetsWhat(t *testing.T) {
 		{"another's certificate", mutual, desk, mine, []func(*phone.Request){device(lobby)}, 403, reason.Unauthorized},
 		{"its certificate", mutual, desk, mine, []func(*phone.Request){device(desk)}, 200, reason.PhoneFile},
 		{"its certificate, from behind a router", mutual, desk, mine, []func(*phone.Request){behind, device(desk)}, 200, reason.PhoneFile},
+		{"another's certificate, after a reload that wants none, from behind a router", "", desk, mine, []func(*phone.Request){behind, device(lobby)}, 403, reason.Unauthorized},
 		{"the common file", "", desk, "/yealink/y000000000068.cfg", nil, 200, reason.PhoneFile},
 		{"the common file, a server", "", server, "/yealink/y000000000068.cfg", nil, 404, reason.UnknownHost},
 		{"the common file, nobody", "", stray, "/yealink/y000000000068.cfg", nil, 404, reason.UnknownHost},
