@@ -18,6 +18,9 @@ import (
 // MaxPhones bounds the phones; listed ones outlive those that nobody listed, then the oldest goes first.
 const MaxPhones = 2048
 
+// maxPhonesFile is more than MaxPhones can take, in octets: a User-Agent may grow sixfold when it is written down.
+const maxPhonesFile = MaxPhones * (4 << 10)
+
 // Phone is what a phone told last, with when it asked for each kind of file; the kinds are a closed set.
 type Phone struct {
 	timeline.Phone
@@ -87,7 +90,7 @@ func (b *Book) loadPhones() {
 	var all []Phone
 	if err == nil {
 		defer f.Close()
-		err = json.NewDecoder(io.LimitReader(f, maxFile)).Decode(&all)
+		err = json.NewDecoder(io.LimitReader(f, maxPhonesFile)).Decode(&all)
 	}
 	if err != nil {
 		b.log.Warn("reading the phones of last time failed", "error", fmt.Errorf("reading %s: %w", b.phonesPath(), err))

@@ -3,6 +3,7 @@ package heard
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,6 +46,31 @@ func TestPhonesAreKept(t *testing.T) {
 	}
 	if d := cmp.Diff(want, book(t, path).Phones()); d != "" {
 		t.Errorf("after a restart: -want +got:\n%s", d)
+	}
+}
+
+// TestAllPhonesAreReadAgain: also when every one of them says as much as it can, and asked for everything.
+func TestAllPhonesAreReadAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "heard.json")
+	b := book(t, path)
+	long := strings.Repeat("<", 128) // printable keeps no more; JSON writes six octets for each
+	for i := range uint32(MaxPhones) {
+		for _, file := range []string{"mac-boot", "common-boot", "common", "mac", "mac-local", "ca", "other"} {
+			for _, put := range []bool{false, true} {
+				o := asks(i, "desk12", long, file, reason.TokenOtherHost, false)
+				o.Phone.Put, o.Phone.Network, o.Phone.Addr = put, strings.Repeat("n", 63), "2001:db8:1111:2222:3333:4444:5555:6666"
+				o.Phone.Model, o.Phone.Firmware = strings.Repeat("M", 32), strings.Repeat("9", 32)
+				b.Observe(o)
+			}
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := b.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(book(t, path).Phones()), len(b.Phones()); got != want || want == 0 {
+		t.Errorf("%d phones after a restart, want %d", got, want)
 	}
 }
 
