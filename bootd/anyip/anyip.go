@@ -65,6 +65,8 @@ type Status struct {
 type Task struct {
 	cfg   Config
 	ready chan struct{}
+	// stuck is what was said last of prefixes that could not be removed.
+	stuck string
 
 	mu     sync.Mutex
 	status []Status
@@ -155,9 +157,7 @@ func (t *Task) reconcile() {
 			want = append(want, a.Prefix)
 		}
 	}
-	if err := t.unbind(have, want); err != nil {
-		t.warn(err)
-	}
+	t.complain(t.unbind(have, want))
 	others, err := t.cfg.Kernel.Within(want)
 	if err != nil {
 		t.all(entries, err)
@@ -238,6 +238,18 @@ func (t *Task) unbind(have, want []netip.Prefix) error {
 	}
 	t.observe(gone)
 	return errors.Join(errs...)
+}
+
+// complain tells once of prefixes that cannot be removed, which have no status.
+func (t *Task) complain(err error) {
+	stuck := ""
+	if err != nil {
+		stuck = err.Error()
+	}
+	if err != nil && stuck != t.stuck {
+		t.warn(err)
+	}
+	t.stuck = stuck
 }
 
 // all says of every entry that nothing can be done.

@@ -24,6 +24,8 @@ type fake struct {
 	bound  []netip.Prefix
 	others map[netip.Prefix][]netif.Other
 	err    error
+	// refuse is what Set alone says.
+	refuse error
 	did    []string
 }
 
@@ -34,6 +36,9 @@ func (f *fake) Within([]netip.Prefix) (map[netip.Prefix][]netif.Other, error) { 
 func (f *fake) Set(p netip.Prefix, bound bool) error {
 	if f.err != nil {
 		return f.err
+	}
+	if f.refuse != nil {
+		return f.refuse
 	}
 	f.did = append(f.did, fmt.Sprint(p, " ", bound))
 	f.bound = slices.DeleteFunc(f.bound, func(x netip.Prefix) bool { return x == p })
@@ -192,6 +197,22 @@ func TestFaults(t *testing.T) {
 	if s := b.bind(entry(six), false, nil); s.Fault != "2001:db8:100::/64 is bound already, by somebody else: `ip route show table local 2001:db8:100::/64`, or leave it out of anyip" {
 		t.Error(s.Fault)
 	}
+}
+
+// TestStuck: a prefix that nobody wants and that cannot be removed is told of once, until it is another fault.
+func TestStuck(t *testing.T) {
+	b := newBench()
+	b.kernel.bound, b.kernel.refuse = []netip.Prefix{six}, errors.New("removing 2001:db8:100::/64: operation not permitted")
+	b.reconcile()
+	b.want(t, nil, "warning anyip: removing 2001:db8:100::/64: operation not permitted")
+	b.reconcile()
+	b.want(t, nil)
+	b.kernel.refuse = nil
+	b.reconcile()
+	b.want(t, []string{"2001:db8:100::/64 false"}, "prefix-unbound 2001:db8:100::/64")
+	b.kernel.bound, b.kernel.refuse = []netip.Prefix{six}, errors.New("removing 2001:db8:100::/64: operation not permitted")
+	b.reconcile()
+	b.want(t, nil, "warning anyip: removing 2001:db8:100::/64: operation not permitted")
 }
 
 // TestRun: at the end goes what is not to be kept, and only that.
