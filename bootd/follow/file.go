@@ -74,7 +74,8 @@ func prepare(f site.Follower, render func(site.Follower) ([]byte, error)) (*targ
 	return x, err
 }
 
-// open reads a file that may not be there yet; its directory has to be. A symbolic link is followed: what it points to is written.
+// open reads a file that may not be there yet; its directory has to be. A symbolic link is followed: what it points to is written;
+// one that leads nowhere is a person's, and stays.
 func open(path string) (*target, error) {
 	x := &target{path: path, mode: 0o644, uid: -1, gid: -1}
 	if real, err := filepath.EvalSymlinks(path); err == nil {
@@ -83,6 +84,9 @@ func open(path string) (*target, error) {
 	file, err := os.OpenFile(x.path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe must not be waited for
 	if errors.Is(err, fs.ErrNotExist) {
 		x.fresh = true
+		if to, err := os.Readlink(x.path); err == nil {
+			return nil, fmt.Errorf("%s is a symbolic link to %s, which is not there: make that file, or remove the link", x.path, to)
+		}
 		if _, err := os.Stat(filepath.Dir(x.path)); err != nil {
 			return nil, fmt.Errorf("there is no directory %s: is the program that reads %s installed?", filepath.Dir(x.path), filepath.Base(x.path))
 		}

@@ -216,6 +216,12 @@ func TestBroken(t *testing.T) {
 		{"no directory", "is the program that reads daemon.json installed?", func(b *bench) { b.snap.Followers[0].File = b.path("none/daemon.json") }},
 		{"no command", "is the program installed?", func(b *bench) { b.snap.Followers[0].Command = []string{"/nowhere/docker"} }},
 		{"a directory", "is not a plain file", func(b *bench) { b.snap.Followers[0].File = b.dir }},
+		{"a link to nothing", "link is a symbolic link to /nowhere/prefix, which is not there: make that file, or remove the link", func(b *bench) {
+			b.snap.Followers[0].File = b.path("link")
+			if err := os.Symlink("/nowhere/prefix", b.path("link")); err != nil {
+				b.t.Fatal(err)
+			}
+		}},
 		{"a template", "broken:1: no such key", func(b *bench) {
 			b.snap.Followers[0].Merge, b.snap.Followers[0].Template = false, "broken"
 		}},
