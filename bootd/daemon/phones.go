@@ -119,7 +119,8 @@ func (p *phones) ownCertificate(snap *site.Snapshot) (*tls.Certificate, error) {
 	for _, n := range snap.Networks {
 		addrs = append(addrs, n.Servers...)
 	}
-	return p.own.Certificate(names, addrs)
+	slices.SortFunc(addrs, netip.Addr.Compare) // all networks behind relays know us by one address
+	return p.own.Certificate(names, slices.Compact(addrs))
 }
 
 // fault tells why there is no certificate, once an hour.

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,7 @@ import (
 	"bootd.internal/bootd/authority"
 	"bootd.internal/bootd/decide/phone"
 	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/site/sitetest"
 	"bootd.internal/bootd/store"
 )
@@ -151,6 +153,35 @@ secrets: {a: {file: a}}
 	}
 	if n := strings.Count(log.String(), "phones are not served over https"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+}
+
+// TestEachAddressOnce: a hundred networks behind relays do not make the certificate a hundred addresses longer, nor does their order
+// make another one.
+func TestEachAddressOnce(t *testing.T) {
+	own, err := authority.Open(t.TempDir(), func() time.Time { return noon })
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := netip.MustParseAddr("2001:db8:1::1"), netip.MustParseAddr("2001:db8:2::1")
+	p := &phones{own: own}
+	var first *tls.Certificate
+	for _, servers := range [][]netip.Addr{{two, one}, {one, two}} {
+		snap := &site.Snapshot{Phones: &site.Phones{}}
+		for range 100 {
+			snap.Networks = append(snap.Networks, &site.Network{Servers: servers})
+		}
+		c, err := p.ownCertificate(snap)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(c.Leaf.IPAddresses); n != 2 {
+			t.Errorf("%d addresses", n)
+		}
+		if first != nil && c != first {
+			t.Error("another order is another certificate")
+		}
+		first = c
 	}
 }
 
