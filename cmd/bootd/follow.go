@@ -24,12 +24,12 @@ func followCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 	var w where
 	w.inventoryFlag(fs)
 	w.socketFlags(fs)
-	prefix := fs.String("prefix", "", "take `PREFIX` for those of upstreams")
+	prefix := fs.String("prefix", "", "take `PREFIX` for what is followed of upstreams")
 	return func(ctx context.Context, args []string) error {
 		var given netip.Prefix
 		if *prefix != "" {
 			var err error
-			if given, err = netip.ParsePrefix(*prefix); err != nil {
+			if given, err = netip.ParsePrefix(*prefix); err != nil || given != given.Masked() || !given.Addr().Is6() || given.Addr().Is4In6() {
 				return usageError{fmt.Sprintf("--prefix %q is not a prefix, such as 2001:db8:0:3::/64", *prefix)}
 			}
 		}
@@ -75,6 +75,10 @@ func (w where) follows(ctx context.Context, f site.Follower, given netip.Prefix)
 }
 
 func tryFollower(out io.Writer, plan *daemon.Plan, f site.Follower) error {
+	if !f.Prefix.IsValid() {
+		fmt.Fprintf(out, "%s, %s: %s\n", f.Name, f.Wanted, f.Fault)
+		return nil
+	}
 	fmt.Fprintf(out, "%s, %s: %s\n", f.Name, f.Wanted, f.Prefix)
 	p, err := plan.Try(f)
 	switch {
