@@ -22,7 +22,7 @@ type Side struct {
 
 // Report is everything that differs, in the order of the new inventory; what is gone stands last.
 type Report struct {
-	// Site is what the sections dns and serve say, by key path.
+	// Site is what belongs to no network and no host, by key path.
 	Site     []Value `json:"site"`
 	Networks []Item  `json:"networks"`
 	Hosts    []Item  `json:"hosts"`

@@ -100,6 +100,18 @@ func TestCompareNames(t *testing.T) {
 	}
 }
 
+// TestCompareKeptPrefixes: a prefix that is kept for a host is what the host is told.
+func TestCompareKeptPrefixes(t *testing.T) {
+	host := func(more string) change.Side {
+		return side(t, "  a: {mac: 52:54:00:aa:01:01"+more+"}\n", "")
+	}
+	got := change.Compare(host(`, delegate: "2001:db8:7::/56"`), host(`, delegate: ["2001:db8:8::/56", "2001:db8:9::/56"]`), true)
+	want := []change.Item{{Name: "a", Kind: change.Changed, Values: []change.Value{{"delegate", "2001:db8:7::/56", "2001:db8:8::/56 2001:db8:9::/56"}}}}
+	if d := cmp.Diff(want, got.Hosts); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
 func TestCompareSite(t *testing.T) {
 	site := func(sections string) change.Side {
 		return change.Side{Snapshot: sitetest.Snapshot(t, sections+head, sitetest.SmallFacts(t)), Templates: render.New(fstest.MapFS{}).Mask()}
@@ -109,9 +121,11 @@ func TestCompareSite(t *testing.T) {
   access: 2001:db8:f::/48
   stale: 1h
   records: {printer.example.net: {aaaa: "2001:db8:1::7"}}
-serve: {http_port: 8080, loaders: {arm64: own.efi}}
+serve: {http_port: 8080, loaders: {arm64: own.efi}, unreachable: "2001:db8:300::/48"}
 anyip: {prefix: "2001:db8:100::/64", keep: false, names: "*.hosts.example.net"}
 docker: {prefix: "2001:db8:101::/64", inner: 80}
+upstreams:
+  isp: {interface: eth0, request: [56, "2001:db8:200::/56"], rapid_commit: false, release: true, hooks: hooks/log}
 `), false).Site
 	want := []change.Value{
 		{"dns.upstreams", "", "[2001:db8::53]:53, tls://[2001:db8::54]:853#dns.example.net"},
@@ -119,9 +133,11 @@ docker: {prefix: "2001:db8:101::/64", inner: 80}
 		{"dns.stale", "24h", "1h"},
 		{"dns.records.*.hosts.example.net", "", "its hash in 2001:db8:100::/64"},
 		{"dns.records.printer.example.net", "", "aaaa 2001:db8:1::7"},
+		{"upstreams.isp", "", "on eth0, a /56, 2001:db8:200::/56, no rapid commit, given back at the end, hooks hooks/log"},
 		{"anyip.2001:db8:100::/64", "", "while bootd runs"},
 		{"follow.docker", "", "the first /80 of 2001:db8:101::/64, /etc/docker/daemon.json, systemctl restart docker"},
 		{"serve.http_port", "80", "8080"},
+		{"serve.unreachable", "", "2001:db8:300::/48"},
 		{"serve.loaders.arm64", "ipxe-arm64.efi", "own.efi"},
 	}
 	if d := cmp.Diff(want, got); d != "" {

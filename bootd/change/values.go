@@ -74,6 +74,7 @@ func host(w written, h *site.Host) values {
 		v.add("disk", h.Disk.String())
 	}
 	v.add("protected", strconv.FormatBool(h.Protected))
+	v.add("delegate", list(h.Delegated))
 	v.options(h.Options)
 	for _, name := range w.names[h.Name] {
 		v.add("dns."+name, records(w.snap.DNS.Names[name]))
@@ -100,6 +101,7 @@ func general(snap *site.Snapshot) values {
 			v.add("dns.records."+name, records(n))
 		}
 	}
+	v.upstreams(snap)
 	v.machine(snap)
 	v.add("serve.files", snap.Files)
 	v.add("serve.http_port", strconv.Itoa(snap.HTTPPort))
@@ -107,10 +109,47 @@ func general(snap *site.Snapshot) values {
 		v.add("serve.metrics", snap.Metrics.String())
 	}
 	v.add("serve.transit", strings.Join(snap.Transit, " "))
+	var nowhere []netip.Prefix
+	for _, p := range snap.Inventory.Serve.Unreachable {
+		nowhere = append(nowhere, p.V)
+	}
+	v.add("serve.unreachable", list(nowhere))
 	for _, arch := range slices.Sorted(maps.Keys(snap.Loaders)) {
 		v.add("serve.loaders."+arch, snap.Loaders[arch])
 	}
 	return v
+}
+
+// upstreams lists whom this machine asks for prefixes, and for what: to one that is left out they are given back.
+func (v *values) upstreams(snap *site.Snapshot) {
+	for _, u := range snap.Inventory.Upstreams {
+		text := "on " + u.Interface.V
+		for _, h := range u.Request {
+			switch {
+			case h.V.Prefix.IsValid():
+				text += ", " + h.V.Prefix.String()
+			case h.V.Length > 0:
+				text += fmt.Sprintf(", a /%d", h.V.Length)
+			default:
+				text += ", any prefix"
+			}
+		}
+		for _, x := range []struct {
+			is   bool
+			text string
+		}{
+			{u.Address.V, "an address"},
+			{u.RapidCommit.Set() && !u.RapidCommit.V, "no rapid commit"},
+			{u.DUID.Set(), "DUID " + u.DUID.V.String()},
+			{u.Release.V, "given back at the end"},
+			{len(u.Hooks.V) > 0, "hooks " + strings.Join(u.Hooks.V, " ")},
+		} {
+			if x.is {
+				text += ", " + x.text
+			}
+		}
+		v.add("upstreams."+u.Name, text)
+	}
 }
 
 // machine lists what this machine itself has of prefixes, and who is told of them.
