@@ -252,11 +252,11 @@ func (t *Task) complain(err error) {
 	t.stuck = stuck
 }
 
-// all says of every entry that nothing can be done.
+// all says of every entry that nothing can be done. What was bound is taken to be so still: its neighbours go on being answered.
 func (t *Task) all(entries []site.AnyIP, err error) {
 	now := make([]Status, 0, len(entries))
 	for _, a := range entries {
-		now = append(now, Status{Prefix: a.Prefix, Wanted: a.Wanted, Fault: err.Error()})
+		now = append(now, Status{Prefix: a.Prefix, Wanted: a.Wanted, Bound: t.isBound(a.Prefix), Fault: err.Error()})
 	}
 	t.tell(now)
 }

@@ -199,6 +199,22 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestBlind: while the kernel cannot be asked, what was bound stays so, and it is not told of anew afterwards.
+func TestBlind(t *testing.T) {
+	b := newBench(entry(six))
+	b.reconcile()
+	b.want(t, []string{"2001:db8:100::/64 true"}, "prefix-bound 2001:db8:100::/64")
+	b.kernel.err = errors.New("dump interrupted")
+	b.reconcile()
+	b.want(t, nil, "warning anyip: 2001:db8:100::/64: dump interrupted")
+	if s := b.Status(); !s[0].Bound || s[0].Fault != "dump interrupted" {
+		t.Errorf("%+v", s)
+	}
+	b.kernel.err = nil
+	b.reconcile()
+	b.want(t, nil)
+}
+
 // TestStuck: a prefix that nobody wants and that cannot be removed is told of once, until it is another fault.
 func TestStuck(t *testing.T) {
 	b := newBench()
