@@ -41,3 +41,23 @@ func TestPhones(t *testing.T) {
 		t.Errorf("%s: -want +got:\n%s", r.Hosts[0].Texts[0].What, d)
 	}
 }
+
+// TestPhonesSection: who may read the files of phones, and what tells phones of them, is what an edit must not change unseen.
+func TestPhonesSection(t *testing.T) {
+	on := func(more string) change.Side {
+		text := strings.Replace(phones, "sip.example.net}", "sip.example.net"+more+"}", 1)
+		return change.Side{Snapshot: sitetest.Snapshot(t, text, sitetest.SmallFacts(t)), Templates: render.New(templates.FS()).Mask()}
+	}
+	got := change.Compare(on(""), on(`, scheme: http, access: token, plain_secrets: true, dhcp_options: [59, 17], enterprise: 42, unlisted: true`), false).Site
+	want := []change.Value{
+		{"yealink.scheme", "https, port 443, bootd's own certificate", "http"},
+		{"yealink.access", "address", "token"},
+		{"yealink.plain_secrets", "false", "true"},
+		{"yealink.dhcp_options", "59", "59 17"},
+		{"yealink.enterprise", "", "42"},
+		{"yealink.unlisted", "false", "true"},
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}

@@ -103,6 +103,7 @@ func general(snap *site.Snapshot) values {
 	}
 	v.upstreams(snap)
 	v.machine(snap)
+	v.phones(snap.Phones)
 	v.add("serve.files", snap.Files)
 	v.add("serve.http_port", strconv.Itoa(snap.HTTPPort))
 	if snap.Metrics.IsValid() {

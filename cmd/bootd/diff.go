@@ -15,7 +15,7 @@ import (
 const diffText = `
 Says which hosts and networks change from one inventory to another, and in what: names, addresses, profile, what networks
 are told, and whether the rendered script and answers differ; and what changes in the sections dns, serve,
-upstreams, anyip, docker and follow. Hosts that change alike are told of once, with HOST for their
+upstreams, anyip, docker, follow and yealink. Hosts that change alike are told of once, with HOST for their
 names. Templates are those beside each inventory; secrets are masked. Exit codes: 0 whether they differ or not, 1 an inventory has a fault, 2 the command line makes no sense.`
 
 func diffCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error {
