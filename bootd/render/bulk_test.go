@@ -177,6 +177,14 @@ func TestBulkOfShadowedVariable(t *testing.T) {
 	}
 }
 
+// TestBulkOfMethods: what a method says follows from all fields.
+func TestBulkOfMethods(t *testing.T) {
+	snap := crowd(t, 80)
+	for _, text := range []string{`{{.Disk.String}}`, `{{$.Disk.String}}`, `{{with .Disk}}{{.String}}{{end}}`, `{{(.Disk).String}}`, `{{.Disk}}`} {
+		same(t, snap, render.New(fstest.MapFS{"x": {Data: []byte(text)}}).Mask(), "x")
+	}
+}
+
 // TestBulkGoesOnForEver: a part that was executed once counts as often as it is written.
 func TestBulkGoesOnForEver(t *testing.T) {
 	files := fstest.MapFS{"x": {Data: []byte(`{{define "e"}}.` + strings.Repeat("{{.KernelArgs}}", 30) +

@@ -1,9 +1,12 @@
 package render
 
 import (
+	"reflect"
 	"slices"
 	"text/template"
 	"text/template/parse"
+
+	"bootd.internal/bootd/inventory"
 )
 
 // depends is which values of Data a part of a template looks at, by its text alone; it may say too much, never too little.
@@ -194,7 +197,7 @@ func (d *depends) path(ident []string) {
 	case ident[0] == "Secret": // is the same for all hosts
 	case ident[0] == "Var":
 		d.paths["Vars"] = true
-	case (ident[0] == "Vars" || ident[0] == "Disk") && len(ident) > 1:
+	case len(ident) > 1 && (ident[0] == "Vars" || ident[0] == "Disk" && diskHas(ident[1])):
 		d.paths[ident[0]+"."+ident[1]] = true
 	default:
 		d.paths[ident[0]] = true
@@ -212,4 +215,10 @@ func (d *depends) shared(v varying) bool {
 		}
 	}
 	return true
+}
+
+// diskHas reports whether a part of the disk is a field: what a method says follows from all of them.
+func diskHas(name string) bool {
+	_, ok := reflect.TypeFor[inventory.Disk]().FieldByName(name)
+	return ok
 }
