@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"bootd.internal/bootd/ident"
@@ -45,21 +46,28 @@ const (
 
 // ListenDiscovery opens a packet socket on a link and joins ff02::2 there, so that switches which watch group
 // membership pass solicitations on. Errors: no CAP_NET_RAW, the link does not exist any more.
-func ListenDiscovery(link site.Link) (_ *Discovery, err error) {
-	d := &Discovery{link: link, what: "router discovery"}
-	d.file, err = openPacket(link.Index, routerFilter())
-	if errors.Is(err, unix.EPERM) {
-		return nil, fmt.Errorf("router discovery on %s needs CAP_NET_RAW: %w", link.Name, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("router discovery on %s: %w", link.Name, err)
-	}
-	d.conn, err = d.file.SyscallConn()
-	if err == nil {
+func ListenDiscovery(link site.Link) (*Discovery, error) {
+	return listen(link, "router discovery", routerFilter(), func(d *Discovery) (err error) {
 		d.group, err = joinGroup(link.Index, allRouters())
+		return err
+	})
+}
+
+// listen opens a packet socket for what passes a filter; join makes the card pass it, too.
+func listen(link site.Link, what string, filter []bpf.Instruction, join func(*Discovery) error) (_ *Discovery, err error) {
+	d := &Discovery{link: link, what: what}
+	d.file, err = openPacket(link.Index, filter)
+	if errors.Is(err, unix.EPERM) {
+		return nil, fmt.Errorf("%s on %s needs CAP_NET_RAW: %w", what, link.Name, err)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("router discovery on %s: %w", link.Name, err), d.file.Close())
+		return nil, fmt.Errorf("%s on %s: %w", what, link.Name, err)
+	}
+	if d.conn, err = d.file.SyscallConn(); err == nil {
+		err = join(d)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%s on %s: %w", what, link.Name, err), d.file.Close())
 	}
 	return d, nil
 }

@@ -96,6 +96,17 @@ func preamble() []bpf.Instruction {
 	}
 }
 
+// only passes packets of one protocol whose field has a value, whole.
+func only(protocol uint32, field bpf.LoadAbsolute, value uint32) []bpf.Instruction {
+	return append(preamble(),
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocol, SkipTrue: 3},
+		field,
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: value, SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 16},
+		bpf.RetConstant{Val: 0},
+	)
+}
+
 // neighbourFilter passes the header of DHCPv6 for servers and of router and neighbour solicitations: the packets that
 // are answered at once, before the kernel knows the neighbour.
 func neighbourFilter() []bpf.Instruction {

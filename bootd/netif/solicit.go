@@ -3,7 +3,6 @@ package netif
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -14,38 +13,20 @@ import (
 // ListenSolicitations opens a packet socket on a link that hears neighbour solicitations for any address: those for a whole
 // prefix go to millions of groups, so that the card has to pass all of them. The packets come unchecked. Errors: no CAP_NET_RAW, the link
 // does not exist any more.
-func ListenSolicitations(link site.Link) (_ *Discovery, err error) {
-	d := &Discovery{link: link, what: "neighbour proxying"}
-	d.file, err = openPacket(link.Index, solicitationFilter())
-	if errors.Is(err, unix.EPERM) {
-		return nil, fmt.Errorf("%s on %s needs CAP_NET_RAW: %w", d.what, link.Name, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s on %s: %w", d.what, link.Name, err)
-	}
-	if d.conn, err = d.file.SyscallConn(); err == nil {
+func ListenSolicitations(link site.Link) (*Discovery, error) {
+	return listen(link, "neighbour proxying", solicitationFilter(), func(d *Discovery) error {
 		var joined error
-		err = d.conn.Control(func(fd uintptr) {
+		err := d.conn.Control(func(fd uintptr) {
 			all := &unix.PacketMreq{Ifindex: int32(link.Index), Type: unix.PACKET_MR_ALLMULTI}
 			joined = unix.SetsockoptPacketMreq(int(fd), unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, all)
 		})
-		err = errors.Join(err, joined)
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s on %s: %w", d.what, link.Name, err), d.file.Close())
-	}
-	return d, nil
+		return errors.Join(err, joined)
+	})
 }
 
 // solicitationFilter passes neighbour solicitations whole.
 func solicitationFilter() []bpf.Instruction {
-	return append(preamble(),
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protoICMPv6, SkipTrue: 3},
-		bpf.LoadAbsolute{Off: offType, Size: 1},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: typeNeighborSolicitation, SkipTrue: 1},
-		bpf.RetConstant{Val: 1 << 16},
-		bpf.RetConstant{Val: 0},
-	)
+	return only(protoICMPv6, bpf.LoadAbsolute{Off: offType, Size: 1}, typeNeighborSolicitation)
 }
 
 // Checksum is the ICMPv6 checksum over the pseudo-header of an IPv6 header and the message (RFC 4443 section 2.3): 0 when msg carries the right
