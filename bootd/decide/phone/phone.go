@@ -181,7 +181,7 @@ func (a *asker) admit() (Decision, bool) {
 	if a.match.NIC != nil {
 		seen = a.match.NIC.MAC
 	}
-	token := subtle.ConstantTimeCompare([]byte(a.req.Path.Token), []byte(a.snap.PhoneToken(want))) == 1
+	token := a.shows(want)
 	switch {
 	case seen.Valid() && seen != want:
 		return a.thief(reason.OtherPhone, fmt.Sprintf("%s asked for the file of %s", seen, a.host.Name)), false
@@ -200,10 +200,15 @@ func (a *asker) admit() (Decision, bool) {
 	return Decision{}, true
 }
 
+// shows reports whether the URL has a phone's token, in a time that tells nothing of it.
+func (a *asker) shows(phone ident.MAC) bool {
+	return subtle.ConstantTimeCompare([]byte(a.req.Path.Token), []byte(a.snap.PhoneToken(phone))) == 1
+}
+
 // wrongToken tells another phone's token from one that nobody has.
 func (a *asker) wrongToken() Decision {
 	for _, h := range a.snap.Hosts {
-		if h.Phone != nil && a.req.Path.Token == a.snap.PhoneToken(h.MAC()) {
+		if h.Phone != nil && a.shows(h.MAC()) {
 			return a.thief(reason.TokenOtherHost, "the token of "+h.Name+" was shown for the file of "+a.host.Name)
 		}
 	}
