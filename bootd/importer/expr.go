@@ -60,7 +60,10 @@ func (p pretend) vendor() string {
 func (p pretend) option(code int) ([]byte, bool) {
 	switch code {
 	case optUserClass:
-		return []byte("\x00\x04iPXE"), p.ipxe
+		if !p.ipxe {
+			return nil, false
+		}
+		return []byte("\x00\x04iPXE"), true
 	case optVendorClass:
 		v := p.vendor()
 		return append([]byte{0, 0, enterprise >> 8, enterprise & 0xff, 0, byte(len(v))}, v...), true
