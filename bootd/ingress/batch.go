@@ -4,84 +4,228 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+	"unsafe"
 
-	"golang.org/x/net/ipv6"
 	"golang.org/x/sys/unix"
 )
 
-// controlSpace is what the kernel writes of struct in6_pktinfo: a header, 16 octets of address, 4 of interface number.
-func controlSpace() int { return unix.CmsgSpace(unix.SizeofInet6Pktinfo) }
-
-// Batch reads and answers many datagrams with one system call each way (recvmmsg(2), sendmmsg(2)). It belongs to one goroutine;
-// several may read one Conn, each with a Batch of its own.
+// Batch reads and answers many datagrams with one system call each way (recvmmsg(2), sendmmsg(2)). It belongs to one goroutine at
+// a time; several may read one Conn, each with a Batch of its own.
+//
+// All that the kernel reads and writes is allocated once, and the address of who asked is where its answer goes to, octet by
+// octet. The calls never wait, so that the runtime is not told of them: it would give the processor away to another thread for
+// a call that is over in a moment.
 type Batch struct {
-	pc      *ipv6.PacketConn
-	in, out []ipv6.Message
-	got     int
-	queued  int
+	conn   syscall.RawConn
+	in     []unix.Mmsghdr
+	from   []unix.RawSockaddrInet6
+	came   []pktinfo6
+	bufs   [][]byte
+	got    int
+	out    []unix.Mmsghdr
+	to     []unix.RawSockaddrInet6
+	leaves []pktinfo6
+	parts  []unix.Iovec
+	rooms  [][]byte
+	queued int
+	zones  map[uint32]zone
+
+	// What a system call did, and the functions that make it.
+	n          int
+	failed     unix.Errno
+	rest       []unix.Mmsghdr
+	recv, send func(fd uintptr) bool
+}
+
+// pktinfo6 is a control message with struct in6_pktinfo, as long as CMSG_SPACE makes it.
+type pktinfo6 struct {
+	hdr  unix.Cmsghdr
+	info unix.Inet6Pktinfo
+}
+
+// zoneLife is how long the name of an interface is remembered.
+const zoneLife = 10 * time.Second
+
+type zone struct {
+	name  string
+	until time.Time
 }
 
 // Batch makes one that reads up to n datagrams of up to size octets, and answers each with up to room octets.
 func (c *Conn) Batch(n, size, room int) *Batch {
-	b := &Batch{pc: ipv6.NewPacketConn(c.udp), in: make([]ipv6.Message, n), out: make([]ipv6.Message, n)}
+	raw, _ := c.udp.SyscallConn() // it fails for a connection that was never made
+	b := &Batch{
+		conn: raw, zones: map[uint32]zone{},
+		in: make([]unix.Mmsghdr, n), from: make([]unix.RawSockaddrInet6, n), came: make([]pktinfo6, n), bufs: make([][]byte, n),
+		out: make([]unix.Mmsghdr, n), to: make([]unix.RawSockaddrInet6, n), leaves: make([]pktinfo6, n),
+		parts: make([]unix.Iovec, n), rooms: make([][]byte, n), got: n,
+	}
+	b.recv, b.send = b.recvmmsg, b.sendmmsg
+	iov := make([]unix.Iovec, n)
 	for i := range n {
-		b.in[i] = ipv6.Message{Buffers: [][]byte{make([]byte, size)}, OOB: make([]byte, controlSpace())}
-		b.out[i] = ipv6.Message{Buffers: [][]byte{make([]byte, 0, room)}, OOB: make([]byte, 0, controlSpace())}
+		b.bufs[i], b.rooms[i] = make([]byte, size), make([]byte, 0, room)
+		iov[i].Base = unsafe.SliceData(b.bufs[i])
+		iov[i].SetLen(size)
+		h := &b.in[i].Hdr
+		h.Name, h.Iov, h.Control = (*byte)(unsafe.Pointer(&b.from[i])), &iov[i], (*byte)(unsafe.Pointer(&b.came[i]))
+		h.SetIovlen(1)
+		h = &b.out[i].Hdr
+		h.Name, h.Namelen, h.Iov = (*byte)(unsafe.Pointer(&b.to[i])), unix.SizeofSockaddrInet6, &b.parts[i]
+		h.SetIovlen(1)
+		l := &b.leaves[i].hdr
+		l.Level, l.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
+		l.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
 	}
 	return b
 }
 
 // Read waits for datagrams and says how many there are.
 func (b *Batch) Read() (int, error) {
-	for i := range b.in {
-		b.in[i].OOB = b.in[i].OOB[:controlSpace()]
+	for i := range b.got { // the kernel wrote there how much there was
+		h := &b.in[i].Hdr
+		h.Namelen = unix.SizeofSockaddrInet6
+		h.SetControllen(int(unsafe.Sizeof(pktinfo6{})))
 	}
-	var err error
-	if b.got, err = b.pc.ReadBatch(b.in, 0); err != nil {
-		b.got = 0
+	b.got = 0
+	err := b.conn.Read(b.recv)
+	if err == nil && b.failed != 0 {
+		err = b.failed
+	}
+	if err != nil {
 		return 0, fmt.Errorf("reading datagrams: %w", err)
 	}
+	b.got = b.n
 	return b.got, nil
+}
+
+// recvmmsg reads what there is, and reports false when that is nothing.
+func (b *Batch) recvmmsg(fd uintptr) bool {
+	b.n, b.failed = many(unix.SYS_RECVMMSG, fd, b.in)
+	return b.failed != unix.EAGAIN
+}
+
+// sendmmsg sends what there is room for, and reports false when there is none.
+func (b *Batch) sendmmsg(fd uintptr) bool {
+	b.n, b.failed = many(unix.SYS_SENDMMSG, fd, b.rest)
+	return b.failed != unix.EAGAIN
+}
+
+// many makes one of the two system calls, which take the same arguments but for recvmmsg's timeout, here none.
+func many(call, fd uintptr, hdrs []unix.Mmsghdr) (int, unix.Errno) {
+	for {
+		n, _, err := unix.RawSyscall6(call, fd, uintptr(unsafe.Pointer(unsafe.SliceData(hdrs))), uintptr(len(hdrs)), unix.MSG_DONTWAIT, 0, 0)
+		if err != unix.EINTR {
+			return int(n), err
+		}
+	}
 }
 
 // Datagram gives one of those that were read: its octets until the next Read, its sender, and whether it was longer than the
 // buffer.
 func (b *Batch) Datagram(i int) ([]byte, Peer, bool) {
 	m := &b.in[i]
-	p := Peer{Addr: m.Addr.(*net.UDPAddr).AddrPort()}
-	p.Local, p.Index = pktinfo(m.OOB[:m.NN])
-	return m.Buffers[0][:m.N], p, m.Flags&unix.MSG_TRUNC != 0
+	a := netip.AddrFrom16(b.from[i].Addr)
+	if id := b.from[i].Scope_id; id != 0 {
+		a = a.WithZone(b.zone(id))
+	}
+	p := Peer{Addr: netip.AddrPortFrom(a, binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&b.from[i].Port))[:]))}
+	if info := b.pktinfo(i); info != nil {
+		p.Index = int(info.Ifindex)
+		if local := netip.AddrFrom16(info.Addr); !local.IsMulticast() {
+			p.Local = local
+		}
+	}
+	return b.bufs[i][:m.Len], p, m.Hdr.Flags&unix.MSG_TRUNC != 0
+}
+
+// pktinfo is where a datagram came in; nil when the kernel did not say.
+func (b *Batch) pktinfo(i int) *unix.Inet6Pktinfo {
+	c := &b.came[i]
+	if uint64(b.in[i].Hdr.Controllen) < uint64(unix.CmsgLen(unix.SizeofInet6Pktinfo)) ||
+		c.hdr.Level != unix.IPPROTO_IPV6 || c.hdr.Type != unix.IPV6_PKTINFO {
+		return nil
+	}
+	return &c.info
+}
+
+// zone is an interface's name as the net package writes it, its number where it has none any more.
+func (b *Batch) zone(id uint32) string {
+	z, ok := b.zones[id]
+	now := time.Now()
+	if ok && now.Before(z.until) {
+		return z.name
+	}
+	z = zone{strconv.FormatUint(uint64(id), 10), now.Add(zoneLife)}
+	if ifi, err := net.InterfaceByIndex(int(id)); err == nil {
+		z.name = ifi.Name
+	}
+	if len(b.zones) >= 256 { // interfaces came and went
+		clear(b.zones)
+	}
+	b.zones[id] = z
+	return z.name
 }
 
 // Room is where the next answer is appended to.
-func (b *Batch) Room() []byte { return b.out[b.queued].Buffers[0][:0] }
+func (b *Batch) Room() []byte {
+	if b.queued == len(b.out) {
+		b.Flush()
+	}
+	return b.rooms[b.queued]
+}
 
 // Answer queues what was appended to Room for the sender of a datagram, from the address that it asked, as Conn.Write does.
 func (b *Batch) Answer(i int, p []byte) {
-	in, out := &b.in[i], &b.out[b.queued]
-	b.queued++
-	out.Buffers[0], out.Addr, out.OOB = p, in.Addr, out.OOB[:0]
-	local, index := pktinfo(in.OOB[:in.NN])
-	if !local.IsValid() || in.NN < controlSpace() {
+	b.to[b.queued] = b.from[i]
+	if info := b.pktinfo(i); info != nil {
+		b.queue(p, netip.AddrFrom16(b.from[i].Addr), netip.AddrFrom16(info.Addr), int(info.Ifindex))
 		return
 	}
-	if !local.IsLinkLocalUnicast() && !in.Addr.(*net.UDPAddr).AddrPort().Addr().IsLinkLocalUnicast() {
-		index = 0
+	b.queue(p, netip.Addr{}, netip.Addr{}, 0)
+}
+
+// Send queues what was appended to Room for any peer, as Conn.Write does; a link-local one is reached through its Index.
+func (b *Batch) Send(p []byte, peer Peer) {
+	to := &b.to[b.queued]
+	*to = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: peer.Addr.Addr().As16()}
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&to.Port))[:], peer.Addr.Port())
+	if peer.Addr.Addr().IsLinkLocalUnicast() {
+		to.Scope_id = uint32(peer.Index)
 	}
-	out.OOB = append(out.OOB, in.OOB[:controlSpace()]...)
-	at := unix.CmsgLen(0) + net.IPv6len
-	binary.NativeEndian.PutUint32(out.OOB[at:], uint32(index))
+	b.queue(p, peer.Addr.Addr(), peer.Local, peer.Index)
+}
+
+// queue queues what was appended to Room for the address in b.to.
+func (b *Batch) queue(p []byte, to, local netip.Addr, index int) {
+	h, part := &b.out[b.queued].Hdr, &b.parts[b.queued]
+	part.Base = unsafe.SliceData(p)
+	part.SetLen(len(p))
+	h.Control = nil
+	h.SetControllen(0)
+	if local.IsValid() && !local.IsMulticast() {
+		info := &b.leaves[b.queued].info
+		info.Addr, info.Ifindex = local.As16(), 0
+		if local.IsLinkLocalUnicast() || to.IsLinkLocalUnicast() {
+			info.Ifindex = uint32(index)
+		}
+		h.Control = (*byte)(unsafe.Pointer(&b.leaves[b.queued]))
+		h.SetControllen(int(unsafe.Sizeof(pktinfo6{})))
+	}
+	b.queued++
 }
 
 // Flush sends what is queued. What cannot be sent to one peer is dropped, the rest goes out.
 func (b *Batch) Flush() {
-	rest := b.out[:b.queued]
-	for len(rest) > 0 {
-		n, err := b.pc.WriteBatch(rest, 0)
-		if err != nil || n <= 0 { // it says so of the first that is left
-			n = max(n, 1)
+	b.rest = b.out[:b.queued]
+	for len(b.rest) > 0 {
+		if b.conn.Write(b.send) != nil {
+			break // it is closed
 		}
-		rest = rest[n:]
+		b.rest = b.rest[max(1, b.n):] // an error is that of the first that is left
 	}
-	b.queued = 0
+	b.queued, b.rest = 0, nil
 }

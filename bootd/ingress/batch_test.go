@@ -66,3 +66,94 @@ func TestBatch(t *testing.T) {
 		t.Errorf("read %d after close", n)
 	}
 }
+
+// TestBatchSend: answers to others than those who asked, more of them than one call takes.
+func TestBatchSend(t *testing.T) {
+	c, err := Listen(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	client, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	b := c.Batch(3, 16, 16)
+	const many = 7
+	to := Peer{Addr: client.LocalAddr().(*net.UDPAddr).AddrPort(), Local: netip.IPv6Loopback(), Index: loopbackIndex}
+	nowhere := Peer{Addr: to.Addr, Local: netip.MustParseAddr("2001:db8::77")} // not an address of this machine
+	for i := range many {
+		b.Send(fmt.Append(b.Room(), "lost ", i), nowhere)
+		b.Send(fmt.Append(b.Room(), "answer ", i), to)
+	}
+	b.Flush()
+	buf := make([]byte, 64)
+	for i := range many {
+		n, from, err := client.ReadFromUDPAddrPort(buf)
+		want := netip.AddrPortFrom(netip.IPv6Loopback(), c.LocalAddr().Port())
+		if err != nil || string(buf[:n]) != fmt.Sprint("answer ", i) || from != want {
+			t.Errorf("%q from %v, %v; want answer %d from %v", buf[:n], from, err, i, want)
+		}
+	}
+}
+
+// TestBatchZone: a link-local sender has the name of its interface, its number when that is gone.
+func TestBatchZone(t *testing.T) {
+	b := &Batch{zones: map[uint32]zone{}}
+	for range 2 {
+		if got := b.zone(loopbackIndex); got != loopbackName {
+			t.Errorf("interface %d is %q, want %q", loopbackIndex, got, loopbackName)
+		}
+		if got := b.zone(1 << 30); got != "1073741824" {
+			t.Errorf("an interface that is gone is %q", got)
+		}
+	}
+	for i := range uint32(1000) {
+		b.zone(1<<20 + i)
+	}
+	if len(b.zones) > 256 {
+		t.Errorf("%d names of interfaces are kept", len(b.zones))
+	}
+}
+
+// TestBatchAllocates nothing for a datagram and its answer.
+func TestBatchAllocates(t *testing.T) {
+	c, err := Listen(loopback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	client, err := net.Dial("udp6", netip.AddrPortFrom(netip.IPv6Loopback(), c.LocalAddr().Port()).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	b := c.Batch(4, 16, 16)
+	msg, buf := []byte("question"), make([]byte, 16)
+	if n := testing.AllocsPerRun(100, func() {
+		if _, err := client.Write(msg); err != nil {
+			t.Fatal(err)
+		}
+		n, err := b.Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			p, _, _ := b.Datagram(i)
+			b.Answer(i, append(b.Room(), p...))
+		}
+		b.Flush()
+		if _, err := client.Read(buf); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations for a datagram and its answer", n)
+	}
+}
