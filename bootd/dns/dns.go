@@ -35,7 +35,7 @@ const (
 	// call, while several would wake each other up for one datagram each.
 	workers = 1
 	// together is how many datagrams one system call reads.
-	together = 32
+	together = 64
 	// maxFlights and maxWaiting bound what waits for upstreams: questions, and clients' queries.
 	maxFlights = 512
 	maxWaiting = 4096

@@ -20,19 +20,14 @@ import (
 // octet. The calls never wait, so that the runtime is not told of them: it would give the processor away to another thread for
 // a call that is over in a moment.
 type Batch struct {
-	conn   syscall.RawConn
-	in     []unix.Mmsghdr
-	from   []unix.RawSockaddrInet6
-	came   []pktinfo6
-	bufs   [][]byte
-	got    int
-	out    []unix.Mmsghdr
-	to     []unix.RawSockaddrInet6
-	leaves []pktinfo6
-	parts  []unix.Iovec
-	rooms  [][]byte
-	queued int
-	zones  map[uint32]zone
+	conn  syscall.RawConn
+	in    []unix.Mmsghdr
+	from  []unix.RawSockaddrInet6
+	came  []pktinfo6
+	bufs  [][]byte
+	got   int
+	queue queue
+	zones map[uint32]zone
 
 	// What a system call did, and the functions that make it.
 	n          int
@@ -61,24 +56,17 @@ func (c *Conn) Batch(n, size, room int) *Batch {
 	b := &Batch{
 		conn: raw, zones: map[uint32]zone{},
 		in: make([]unix.Mmsghdr, n), from: make([]unix.RawSockaddrInet6, n), came: make([]pktinfo6, n), bufs: make([][]byte, n),
-		out: make([]unix.Mmsghdr, n), to: make([]unix.RawSockaddrInet6, n), leaves: make([]pktinfo6, n),
-		parts: make([]unix.Iovec, n), rooms: make([][]byte, n), got: n,
+		queue: newQueue(n, room), got: n,
 	}
 	b.recv, b.send = b.recvmmsg, b.sendmmsg
 	iov := make([]unix.Iovec, n)
 	for i := range n {
-		b.bufs[i], b.rooms[i] = make([]byte, size), make([]byte, 0, room)
+		b.bufs[i] = make([]byte, size)
 		iov[i].Base = unsafe.SliceData(b.bufs[i])
 		iov[i].SetLen(size)
 		h := &b.in[i].Hdr
 		h.Name, h.Iov, h.Control = (*byte)(unsafe.Pointer(&b.from[i])), &iov[i], (*byte)(unsafe.Pointer(&b.came[i]))
 		h.SetIovlen(1)
-		h = &b.out[i].Hdr
-		h.Name, h.Namelen, h.Iov = (*byte)(unsafe.Pointer(&b.to[i])), unix.SizeofSockaddrInet6, &b.parts[i]
-		h.SetIovlen(1)
-		l := &b.leaves[i].hdr
-		l.Level, l.Type = unix.IPPROTO_IPV6, unix.IPV6_PKTINFO
-		l.SetLen(unix.CmsgLen(unix.SizeofInet6Pktinfo))
 	}
 	return b
 }
@@ -168,64 +156,4 @@ func (b *Batch) zone(id uint32) string {
 	}
 	b.zones[id] = z
 	return z.name
-}
-
-// Room is where the next answer is appended to.
-func (b *Batch) Room() []byte {
-	if b.queued == len(b.out) {
-		b.Flush()
-	}
-	return b.rooms[b.queued]
-}
-
-// Answer queues what was appended to Room for the sender of a datagram, from the address that it asked, as Conn.Write does.
-func (b *Batch) Answer(i int, p []byte) {
-	b.to[b.queued] = b.from[i]
-	if info := b.pktinfo(i); info != nil {
-		b.queue(p, netip.AddrFrom16(b.from[i].Addr), netip.AddrFrom16(info.Addr), int(info.Ifindex))
-		return
-	}
-	b.queue(p, netip.Addr{}, netip.Addr{}, 0)
-}
-
-// Send queues what was appended to Room for any peer, as Conn.Write does; a link-local one is reached through its Index.
-func (b *Batch) Send(p []byte, peer Peer) {
-	to := &b.to[b.queued]
-	*to = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: peer.Addr.Addr().As16()}
-	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&to.Port))[:], peer.Addr.Port())
-	if peer.Addr.Addr().IsLinkLocalUnicast() {
-		to.Scope_id = uint32(peer.Index)
-	}
-	b.queue(p, peer.Addr.Addr(), peer.Local, peer.Index)
-}
-
-// queue queues what was appended to Room for the address in b.to.
-func (b *Batch) queue(p []byte, to, local netip.Addr, index int) {
-	h, part := &b.out[b.queued].Hdr, &b.parts[b.queued]
-	part.Base = unsafe.SliceData(p)
-	part.SetLen(len(p))
-	h.Control = nil
-	h.SetControllen(0)
-	if local.IsValid() && !local.IsMulticast() {
-		info := &b.leaves[b.queued].info
-		info.Addr, info.Ifindex = local.As16(), 0
-		if local.IsLinkLocalUnicast() || to.IsLinkLocalUnicast() {
-			info.Ifindex = uint32(index)
-		}
-		h.Control = (*byte)(unsafe.Pointer(&b.leaves[b.queued]))
-		h.SetControllen(int(unsafe.Sizeof(pktinfo6{})))
-	}
-	b.queued++
-}
-
-// Flush sends what is queued. What cannot be sent to one peer is dropped, the rest goes out.
-func (b *Batch) Flush() {
-	b.rest = b.out[:b.queued]
-	for len(b.rest) > 0 {
-		if b.conn.Write(b.send) != nil {
-			break // it is closed
-		}
-		b.rest = b.rest[max(1, b.n):] // an error is that of the first that is left
-	}
-	b.queued, b.rest = 0, nil
 }
