@@ -28,10 +28,12 @@ type Discovery struct {
 	link  site.Link
 	file  *os.File
 	conn  syscall.RawConn
+	bell  *bell
 	group *os.File
 
-	// pace is ReadAll's.
+	// pace and more are ReadAll's; more: it left some unread.
 	pace   pace
+	more   bool
 	closed atomic.Bool
 }
 
@@ -42,6 +44,8 @@ const (
 	gather = 40 * time.Millisecond
 	// atOnce bounds what is read before it is dealt with.
 	atOnce = 256
+	// sendTimeout bounds the wait for a card whose queue is full.
+	sendTimeout = time.Second
 )
 
 // ListenDiscovery opens a packet socket on a link and joins ff02::2 there, so that switches which watch group
@@ -64,10 +68,13 @@ func listen(link site.Link, what string, filter []bpf.Instruction, join func(*Di
 		return nil, fmt.Errorf("%s on %s: %w", what, link.Name, err)
 	}
 	if d.conn, err = d.file.SyscallConn(); err == nil {
+		d.bell, err = newBell(int(d.file.Fd()))
+	}
+	if err == nil {
 		err = join(d)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("%s on %s: %w", what, link.Name, err), d.file.Close())
+		return nil, errors.Join(fmt.Errorf("%s on %s: %w", what, link.Name, err), d.Close())
 	}
 	return d, nil
 }
@@ -90,16 +97,15 @@ func joinGroup(ifindex int, group netip.Addr) (*os.File, error) {
 // b is cut. One goroutine reads. Errors: net.ErrClosed after Close, ENETDOWN when the interface went down.
 func (d *Discovery) Read(b []byte) (n int, from ident.MAC, err error) {
 	for {
-		var sa unix.Sockaddr
-		var readErr error
-		err = d.conn.Read(func(fd uintptr) bool {
-			n, sa, readErr = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
-			return !again(readErr)
-		})
-		if err = d.fault("reading", errors.Join(err, readErr)); err != nil {
-			return 0, ident.MAC{}, err
+		var known bool
+		n, from, known, err = d.next(b)
+		if again(err) {
+			err = d.wait()
 		}
-		if from, ok := sender(sa); ok {
+		if err != nil {
+			return 0, ident.MAC{}, d.fault("reading", err)
+		}
+		if known {
 			return n, from, nil
 		}
 	}
@@ -108,32 +114,54 @@ func (d *Discovery) Read(b []byte) (n int, from ident.MAC, err error) {
 // ReadAll waits for packets and gives each one that is there by then, as Read does, until each has returned; b is where they
 // are read into. When many come, they are left to gather for a moment.
 func (d *Discovery) ReadAll(b []byte, each func(packet []byte, from ident.MAC)) error {
-	var readErr error
-	waited := false
-	err := d.conn.Read(func(fd uintptr) bool {
-		if waited {
+	for {
+		if !d.more {
+			if err := d.wait(); err != nil {
+				return d.fault("reading", err)
+			}
 			d.pace.wait()
 		}
-		waited = true
-		var n int
-		var sa unix.Sockaddr
 		got := false
+		d.more = true
 		for range atOnce {
-			if n, sa, readErr = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT); readErr != nil {
+			n, from, known, err := d.next(b)
+			if again(err) {
+				d.more = false
 				break
 			}
-			if from, ok := sender(sa); ok {
+			if err != nil {
+				d.more = false
+				return d.fault("reading", err)
+			}
+			if known {
 				each(b[:n], from)
 				got = true
 			}
 		}
-		if again(readErr) {
-			readErr = nil
-			return got
+		if got {
+			return nil
 		}
-		return true
-	})
-	return d.fault("reading", errors.Join(err, readErr))
+	}
+}
+
+// next reads a packet that is there; known: it came in a frame of Ethernet.
+func (d *Discovery) next(b []byte) (n int, from ident.MAC, known bool, err error) {
+	var sa unix.Sockaddr
+	var readErr error
+	err = d.conn.Control(func(fd uintptr) { n, sa, readErr = unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT) })
+	if err == nil {
+		err = readErr
+	}
+	if err == nil {
+		from, known = sender(sa)
+	}
+	return n, from, known, err
+}
+
+func (d *Discovery) wait() error {
+	var waitErr error
+	err := d.conn.Control(func(fd uintptr) { waitErr = d.bell.wait(int(fd)) })
+	return errors.Join(err, waitErr)
 }
 
 func again(err error) bool { return errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) }
@@ -163,9 +191,16 @@ func (d *Discovery) Write(packet []byte, to ident.MAC) error {
 	sa := &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IPV6), Ifindex: d.link.Index, Halen: uint8(len(to))}
 	copy(sa.Addr[:], to[:])
 	var writeErr error
-	err := d.conn.Write(func(fd uintptr) bool {
-		writeErr = unix.Sendto(int(fd), packet, unix.MSG_DONTWAIT, sa)
-		return !again(writeErr)
+	err := d.conn.Control(func(fd uintptr) {
+		for {
+			if writeErr = unix.Sendto(int(fd), packet, unix.MSG_DONTWAIT, sa); !again(writeErr) {
+				return
+			}
+			ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+			if n, err := unix.Poll(ready, int(sendTimeout.Milliseconds())); n == 0 && err == nil {
+				return // the card takes nothing
+			}
+		}
 	})
 	return d.fault("writing", errors.Join(err, writeErr))
 }
@@ -173,10 +208,14 @@ func (d *Discovery) Write(packet []byte, to ident.MAC) error {
 // Close ends a Read that waits and leaves the group.
 func (d *Discovery) Close() error {
 	d.closed.Store(true)
-	if d.group == nil {
-		return d.file.Close()
+	var err error
+	if d.bell != nil {
+		err = d.bell.Close()
 	}
-	return errors.Join(d.group.Close(), d.file.Close())
+	if d.group != nil {
+		err = errors.Join(err, d.group.Close())
+	}
+	return errors.Join(err, d.file.Close())
 }
 
 // fault wraps what went wrong, and says net.ErrClosed of a socket that was closed: its own word for that is private to

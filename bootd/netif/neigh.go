@@ -177,6 +177,7 @@ type Listener struct {
 	of    *Neighbours
 	link  site.Link
 	file  *os.File // nil without CAP_NET_RAW
+	bell  *bell
 	ready chan struct{}
 }
 
@@ -195,10 +196,13 @@ func (n *Neighbours) Listen(link site.Link) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for neighbours on %s: %w", link.Name, err)
 	}
+	if l.bell, err = newBell(int(f.Fd())); err != nil {
+		return nil, errors.Join(fmt.Errorf("listening for neighbours on %s: %w", link.Name, err), f.Close())
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if _, ok := n.sockets[link.Index]; ok {
-		return nil, errors.Join(fmt.Errorf("listening for neighbours on %s: already listening", link.Name), f.Close())
+		return nil, errors.Join(fmt.Errorf("listening for neighbours on %s: already listening", link.Name), l.bell.Close(), f.Close())
 	}
 	n.sockets[link.Index], l.file = f, f
 	return l, nil
@@ -219,22 +223,25 @@ func (l *Listener) Run(ctx context.Context) (err error) {
 		return nil
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	stop := context.AfterFunc(ctx, func() { _ = l.file.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = l.bell.file.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	conn, err := l.file.SyscallConn()
 	if err != nil {
 		return fmt.Errorf("listening for neighbours on %s: %w", l.link.Name, err)
 	}
-	// The function says "not done" after each batch, so Read waits for more; the deadline or a broken socket ends it. Whoever
-	// asks for a neighbour reads what is waiting by himself, so nothing comes late when many frames are left to gather.
+	// Whoever asks for a neighbour reads what is waiting by himself, so nothing comes late when many frames are left to gather.
 	var broken error
 	var pace pace
-	err = conn.Read(func(fd uintptr) bool {
-		pace.wait()
-		l.of.mu.Lock()
-		defer l.of.mu.Unlock()
-		broken = l.of.drainFD(int(fd), l.link.Index)
-		return broken != nil
+	err = conn.Control(func(fd uintptr) {
+		for broken == nil {
+			if broken = l.bell.wait(int(fd)); broken != nil {
+				return
+			}
+			pace.wait()
+			l.of.mu.Lock()
+			broken = l.of.drainFD(int(fd), l.link.Index)
+			l.of.mu.Unlock()
+		}
 	})
 	if ctx.Err() != nil {
 		return nil
@@ -252,5 +259,5 @@ func (l *Listener) Close() error {
 	if l.of.sockets[l.link.Index] == l.file {
 		delete(l.of.sockets, l.link.Index)
 	}
-	return l.file.Close()
+	return errors.Join(l.bell.Close(), l.file.Close())
 }

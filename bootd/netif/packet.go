@@ -33,7 +33,8 @@ const (
 // packetBuffer is the receive buffer in octets; a small frame takes about one thousand.
 const packetBuffer = 4 << 20
 
-// openPacket opens a packet socket on one interface that sees what filter lets through, from the IPv6 header on.
+// openPacket opens a packet socket on one interface that sees what filter lets through, from the IPv6 header on. The socket blocks, so
+// that a bell is its only poller: read and write with MSG_DONTWAIT.
 //
 // It is a socket for all protocols, not for IPv6 only: the kernel hands a frame to those before its own IPv6 code sees
 // it, but to protocol sockets of one interface only afterwards (net/core/dev.c, __netif_receive_skb_core). So whoever
@@ -44,7 +45,7 @@ func openPacket(ifindex int, filter []bpf.Instruction) (*os.File, error) {
 		return nil, err
 	}
 	// Protocol 0 receives nothing until bind: no frame gets in before the filter is there.
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening packet socket: %w", err)
 	}
