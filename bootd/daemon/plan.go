@@ -254,7 +254,8 @@ func (p *Plan) checkTemplates() []Fault {
 // checkFiles looks for what hosts boot from; each missing file is one fault with the hosts that need it.
 func (p *Plan) checkFiles() []Fault {
 	dir, err := files.Open(p.Files)
-	if inv := p.Inventory; errors.Is(err, fs.ErrNotExist) && !inv.Serve.Files.Set() && len(inv.Serve.Loaders)+len(inv.Hosts)+len(inv.Profiles) == 0 {
+	if inv := p.Inventory; errors.Is(err, fs.ErrNotExist) && !inv.Serve.Files.Set() && len(inv.Serve.Loaders)+len(inv.Profiles) == 0 &&
+		!slices.ContainsFunc(p.Snapshot.Hosts, fetches) {
 		return nil // nobody boots here
 	}
 	if err != nil {
@@ -326,7 +327,7 @@ func missingFiles(snap *site.Snapshot, host string) error {
 }
 
 // checkLoaders wants every boot loader that somebody wrote down, and of the built-in ones at least the one for x86_64
-// where no host names its own.
+// where no host that can be installed names its own.
 func (p *Plan) checkLoaders(dir *files.Dir, need func(path, what, host string)) {
 	for arch, v := range p.Inventory.Serve.Loaders {
 		need(v.V, "the boot loader for "+arch, "")
@@ -337,11 +338,14 @@ func (p *Plan) checkLoaders(dir *files.Dir, need func(path, what, host string)) 
 		}
 	}
 	for _, h := range p.Snapshot.Hosts {
-		if h.Loader == "" && h.Phone == nil {
+		if h.Loader == "" && h.Profile != nil && h.Phone == nil {
 			need(p.Snapshot.Loaders["x86_64"], "the boot loader for x86_64, which UEFI firmware asks for (make ipxe makes it)", h.Name)
 		}
 	}
 }
+
+// fetches reports whether a host is there for more than its address and its name.
+func fetches(h *site.Host) bool { return h.Profile != nil || h.Phone != nil || h.Loader != "" }
 
 // few names the first hosts and counts the rest.
 func few(hosts []string) string {

@@ -195,6 +195,20 @@ func writeTree(t testing.TB, files map[string]string) string {
 	return dir
 }
 
+// TestCheckWithoutBoots: a network whose hosts have addresses and names alone needs no files, with or without a directory for them.
+func TestCheckWithoutBoots(t *testing.T) {
+	text, err := os.ReadFile("../../examples/ipv6-only.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, also := range []string{"notes", "files/notes"} {
+		dir := writeTree(t, map[string]string{"inventory.yaml": string(text), also: ""})
+		if _, faults, err := Check(filepath.Join(dir, "inventory.yaml"), noon); err != nil || len(faults) > 0 {
+			t.Errorf("with %s: %v, %v", also, faults, err)
+		}
+	}
+}
+
 func TestCheckNamesWhatIsMissingAndWhoNeedsIt(t *testing.T) {
 	dir := writeTree(t, map[string]string{
 		"inventory.yaml": planText, "files/i2": "", "templates/own.ipxe": "#!ipxe\n{{.Vars.flavour}}\n",

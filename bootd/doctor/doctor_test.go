@@ -114,6 +114,9 @@ func TestExamine(t *testing.T) {
 		{name: "accept_ra", text: healthy, change: func(in *Input) { in.Kernel.Links[0].AcceptRA = 1 }, want: []string{
 			"error: this machine forwards, and eth0 has accept_ra=1 | the kernel ignores advertisements there: the default route is missing, or is lost when it runs out",
 		}},
+		{name: "accept_ra does not matter to a static route", text: healthy, change: func(in *Input) {
+			in.Kernel.Links[0].AcceptRA, in.Kernel.Links[0].Static = 1, true
+		}},
 		{name: "neighbours", text: healthy, change: func(in *Input) { in.Kernel.NeighbourLimit = 3 }, want: []string{
 			"error: the kernel's neighbour table ends at 3 entries, and 1 hosts need about 4 | when a whole rack boots, connections fail at random (\"neighbour table overflow\" in the kernel's log)",
 		}},

@@ -56,7 +56,8 @@ func Kernel() (Facts, error) {
 		if l.Flags&net.FlagLoopback != 0 {
 			continue
 		}
-		x := Link{Name: l.Name, Up: l.Flags&net.FlagUp != 0, MTU: l.MTU, AcceptRA: -1, Default: routes[l.Index]}
+		x := Link{Name: l.Name, Up: l.Flags&net.FlagUp != 0, MTU: l.MTU, AcceptRA: -1, Static: routes[l.Index]}
+		_, x.Default = routes[l.Index]
 		if n, ok := number(filepath.Join("/proc/sys/net/ipv6/conf", l.Name, "accept_ra")); ok {
 			x.AcceptRA = n
 		}

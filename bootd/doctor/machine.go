@@ -27,8 +27,8 @@ type Link struct {
 	MTU  int
 	// AcceptRA is the kernel's accept_ra: 0 never, 1 unless the machine forwards, 2 always; -1: not known.
 	AcceptRA int
-	// Forwarding is that of the interface; Default: a default route leads out of it.
-	Forwarding, Default bool
+	// Forwarding is that of the interface; Default: a default route leads out of it; Static: one that no advertisement made.
+	Forwarding, Default, Static bool
 }
 
 // perHost is how many entries of the neighbour table a machine takes: a link-local address, the leased one, and one or two
@@ -45,7 +45,7 @@ func (x *examination) forwarding() {
 		}
 		switch {
 		case !x.Kernel.Forwarding && !l.Forwarding:
-		case l.Default, !x.Kernel.DefaultRoute:
+		case l.Default && !l.Static, !x.Kernel.DefaultRoute:
 			x.add(Error, nil, fmt.Sprintf("this machine forwards, and %s has accept_ra=1", l.Name),
 				"the kernel ignores advertisements there: the default route is missing, or is lost when it runs out",
 				fmt.Sprintf("sysctl -w net.ipv6.conf.%s.accept_ra=2, and the same in /etc/sysctl.d", l.Name))

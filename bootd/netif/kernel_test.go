@@ -246,6 +246,17 @@ func TestWatchForwardingAndDefaultRoute(t *testing.T) {
 	route := &netlink.Route{LinkIndex: l.Attrs().Index, Dst: all}
 	must(t, netlink.RouteAdd(route))
 	until("default route", func(s netif.State) bool { return s.DefaultRoute })
+	for _, c := range []struct {
+		protocol netlink.RouteProtocol
+		stays    bool
+	}{{unix.RTPROT_STATIC, true}, {unix.RTPROT_RA, false}} {
+		must(t, netlink.RouteDel(route))
+		route.Protocol = c.protocol
+		must(t, netlink.RouteAdd(route))
+		if links, err := netif.DefaultRouteLinks(); err != nil || len(links) != 1 || links[l.Attrs().Index] != c.stays {
+			t.Errorf("default routes of protocol %v: %v, %v", c.protocol, links, err)
+		}
+	}
 	must(t, netlink.RouteDel(route))
 	until("route gone", func(s netif.State) bool { return !s.DefaultRoute })
 	has, err := netif.Forwarding("up0")

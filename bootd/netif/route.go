@@ -39,7 +39,8 @@ func DefaultRoute() (bool, error) {
 	return defaultRoute(h)
 }
 
-// DefaultRouteLinks gives the interface numbers of the IPv6 default routes in the main table.
+// DefaultRouteLinks gives the interface numbers of the IPv6 default routes in the main table; true: one of them is no router
+// advertisement's, so that it does not run out.
 func DefaultRouteLinks() (map[int]bool, error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -67,9 +68,10 @@ func defaultRoutes(h *netlink.Handle) (map[int]bool, error) {
 				continue
 			}
 		}
-		links[r.LinkIndex] = true
+		stays := r.Protocol != unix.RTPROT_RA
+		links[r.LinkIndex] = links[r.LinkIndex] || stays
 		for _, hop := range r.MultiPath {
-			links[hop.LinkIndex] = true
+			links[hop.LinkIndex] = links[hop.LinkIndex] || stays
 		}
 	}
 	return links, nil

@@ -22,11 +22,12 @@ func (r *resolver) dns() {
 	}
 }
 
-// notGlobal are IPv4 addresses that the well-known prefix must not stand for (RFC 6052 section 3.1).
+// notGlobal are IPv4 addresses that the well-known prefix must not stand for (RFC 6052 section 3.1, RFC 5735 section 3).
 func notGlobal() []netip.Prefix {
 	var out []netip.Prefix
 	for _, s := range []string{
-		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3",
+		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
+		"192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
 	} {
 		out = append(out, netip.MustParsePrefix(s))
 	}

@@ -2,6 +2,8 @@ package site_test
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -73,6 +75,29 @@ func TestNetworkDNS64(t *testing.T) {
 		}
 		if got.String() != want {
 			t.Errorf("%s: %v, want %s", text, got, want)
+		}
+	}
+}
+
+// TestWellKnownPrefixSkips: 64:ff9b::/96 never stands for what is not global (RFC 6052 section 3.1); a prefix of the network's own does.
+func TestWellKnownPrefixSkips(t *testing.T) {
+	for prefix, want := range map[string]string{
+		"64:ff9b::/96":     "10.1.1.1 192.0.2.1 198.18.0.1 198.51.100.2 203.0.113.3 192.168.1.1 100.64.0.1 240.0.0.1",
+		"2001:db8:64::/96": "",
+	} {
+		inv, faults := inventory.Parse("inventory.yaml", []byte(`networks: {rack1: {interface: eth1, prefix: "2001:db8:1::/64", dns64: "`+prefix+`"}}`))
+		if len(faults) > 0 {
+			t.Fatal(faults)
+		}
+		snap, _ := site.Resolve(inv, sitetest.SmallFacts(t), nil, sitetest.Now())
+		var got []string
+		for _, s := range strings.Fields("10.1.1.1 192.0.2.1 198.18.0.1 198.51.100.2 203.0.113.3 192.168.1.1 100.64.0.1 240.0.0.1 8.8.8.8 192.1.0.1") {
+			if slices.ContainsFunc(snap.Networks[0].DNS64.Skip, func(p netip.Prefix) bool { return p.Contains(netip.MustParseAddr(s)) }) {
+				got = append(got, s)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s skips %v, want %s", prefix, got, want)
 		}
 	}
 }
