@@ -146,8 +146,13 @@ func (x *examination) capabilities() {
 	}
 }
 
+// maxRouters and maxConflicts bound what is told of one link's other routers, and of one of them: a flood of advertisements would
+// bury all else.
+const maxRouters, maxConflicts = 8, 8
+
 // conflicts names what else contradicts us in another router's advertisement; of flags and default routers more is said beside.
 func (x *examination) conflicts(n *site.Network, f heard.Foreign) {
+	told := 0
 	for _, c := range advert.Conflicts(n, advert.Decide(x.Snapshot, n.Interface, x.Now).RA, f.Foreign) {
 		switch c.Kind {
 		case advert.Managed, advert.Other, advert.DefaultRouter:
@@ -155,8 +160,15 @@ func (x *examination) conflicts(n *site.Network, f heard.Foreign) {
 				continue
 			}
 		}
+		if told++; told > maxConflicts {
+			continue
+		}
 		x.add(Warning, n, fmt.Sprintf("the RA of %s on %s has %s", f.Addr, n.Interface, c.What), c.Consequence,
 			"let both say the same, or switch one of them off")
+	}
+	if told > maxConflicts {
+		x.add(Warning, n, fmt.Sprintf("the RA of %s on %s contradicts bootd in %d more things", f.Addr, n.Interface, told-maxConflicts),
+			"machines take prefixes, routes and resolvers of both", "switch one of them off")
 	}
 }
 
@@ -178,7 +190,13 @@ func (x *examination) lacks(n *site.Network, all []heard.Foreign) {
 // routers compares who advertises on a link with who should.
 func (x *examination) routers(n *site.Network) {
 	all := x.on(n, timeline.OtherRouter)
-	for _, f := range all {
+	for i, f := range all {
+		if i == maxRouters {
+			x.add(Error, n, fmt.Sprintf("%d more routers advertise on %s", len(all)-i, n.Interface),
+				"somebody floods the link: machines fill their tables with routers and prefixes that lead nowhere",
+				"find the port that they come from, and switch on RA Guard (RFC 6105)")
+			break
+		}
 		text := fmt.Sprintf("the RA of %s on %s has M=%d O=%d, router lifetime %s (heard %s ago)", f.Addr, n.Interface,
 			bit(f.Managed), bit(f.Other), f.Lifetime, x.Now.Sub(f.Last).Round(time.Second))
 		do := "set M and O on that router (radvd: AdvManagedFlag on; AdvOtherConfigFlag on), or switch its advertisements off and write router: self for " + n.Name

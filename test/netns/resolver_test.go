@@ -70,7 +70,11 @@ hosts:
 		"HEX_ANSWER_BEGIN\n00 01 02\nHEX_ANSWER_END\nEXTRA_PACKET\nREPLY QR RD RA NOERROR\nADJUST copy_id\nSECTION QUESTION\njunk.example.org. IN AAAA\n" +
 		"SECTION ANSWER\njunk.example.org. 300 IN AAAA 2001:db8:9::2\nENTRY_END\n" +
 		scripted("TCP "+full, ok, "junk.example.org.", "AAAA", "junk.example.org. 300 IN AAAA 2001:db8:9::2")
-	data := junk + scripted("UDP "+full, "QR RD RA TC NOERROR", "big.example.org.", "AAAA") +
+	// No octet at all first, then the good answer; and one that never comes in time, which holds the whole of ldns-testns.
+	empty := strings.NewReplacer("junk.example.org", "empty.example.org", "00 01 02\n", "").Replace(junk)
+	slow := strings.Replace(scripted(full, ok, "slow.example.org.", "AAAA", "slow.example.org. 300 IN AAAA 2001:db8:9::3"),
+		"ADJUST copy_id", "ADJUST copy_id packet_sleep=60", 1)
+	data := junk + empty + slow + scripted("UDP "+full, "QR RD RA TC NOERROR", "big.example.org.", "AAAA") +
 		scripted("TCP "+full, ok, "big.example.org.", "AAAA", big...) +
 		scripted(full, "QR RD RA SERVFAIL", "broken.example.org.", "AAAA") +
 		scripted(full, ok, "www.example.org.", "AAAA", "www.example.org. 300 IN AAAA 2001:db8:9::1") +
@@ -88,6 +92,7 @@ hosts:
 	}{
 		{"upstream without 0x20", []string{"www.example.org", "AAAA"}, "NOERROR 2001:db8:9::1\n"},
 		{"three octets of junk first", []string{"junk.example.org", "AAAA"}, "NOERROR 2001:db8:9::2\n"},
+		{"no octet first", []string{"empty.example.org", "AAAA"}, "NOERROR 2001:db8:9::2\n"},
 		{"SERVFAIL", []string{"broken.example.org", "AAAA"}, "SERVFAIL "},
 		{"SERVFAIL, remembered", []string{"broken.example.org", "AAAA"}, "SERVFAIL "},
 		{"no such name", []string{"none.example.org", "AAAA"}, "NXDOMAIN "},
@@ -131,6 +136,12 @@ hosts:
 	}
 	if got := dig(t, n, "www.example.org", "AAAA"); got != "NOERROR 2001:db8:1::80\n" {
 		t.Errorf("after the reload: %q", got)
+	}
+	if got := dig(t, n, "+time=15", "slow.example.org", "AAAA"); got != "SERVFAIL " {
+		t.Errorf("of an upstream that is silent: %q", got)
+	}
+	if got := dig(t, n, "r1n01.rack.example.net", "AAAA"); got != "NOERROR 2001:db8:1::101\n" {
+		t.Errorf("our own name beside it: %q", got)
 	}
 }
 
