@@ -115,8 +115,6 @@ func valid(req Request, server ident.DUID) reason.Reason {
 	switch req.Msg {
 	case Solicit, Confirm, Rebind:
 		switch {
-		case unicast(req.At):
-			return reason.UnicastForbidden
 		case req.Client == "":
 			return reason.NoClientID
 		case req.Server != "":
@@ -133,8 +131,6 @@ func valid(req Request, server ident.DUID) reason.Reason {
 		}
 	case InformationRequest:
 		switch {
-		case unicast(req.At):
-			return reason.UnicastForbidden
 		case req.Server != "" && req.Server != server:
 			return reason.OtherServer
 		case len(req.IAs) > 0:
@@ -145,11 +141,14 @@ func valid(req Request, server ident.DUID) reason.Reason {
 	default:
 		return reason.UnknownMessage
 	}
+	if unicast(req.At) {
+		return reason.UnicastForbidden
+	}
 	return reason.None
 }
 
-// unicast reports whether a client's own message went to one server alone. What names its server may: RFC 9915 has no
-// UseMulticast any more, and the answer would be the same.
+// unicast reports whether a client's own message went to an address of the server. None is taken (RFC 9915 section 16): no
+// client was ever told to send one, and only what goes to a group is sure to come from the link that it came in on.
 func unicast(at site.Arrival) bool {
 	return !at.Relay.IsValid() && at.Dest.IsValid() && !at.Dest.IsMulticast() && !at.Dest.IsLoopback() // which has no groups
 }
