@@ -45,7 +45,18 @@ func TestEveryLineIsTested(t *testing.T) {
 		"duplicate Server-ID":                                  {"two Server Identifiers"},
 		"unknown message types":                                {"message type 0", "message type 14", "message type 36", "message type 255"},
 		"FQDN label over 63":                                   {"FQDN label of 64", "compression in an FQDN", "label past the end"},
-		"names that stall the parser":                          {"compression in a search list", "compression in an NTP server", "compression in an IA"},
+		"nested Relay-Msg junk (CVE-2019-6472)": {
+			"junk in a Relay Message", "junk in a Relay Message in a Relay Message", "Relay-Forward with an empty message",
+			"Relay-Forward with two messages",
+		},
+		"30 relay levels, hop 255":             {"nine relay levels", "thirty relay levels", "hop count 255"},
+		"Relay-Forward without option 9":       {"Relay-Forward without a message", "Relay-Forward cut short"},
+		"option 79 of 0, 17, 200 octets":       {"option 79 of 0 octets", "option 79 of 17 octets", "option 79 of 200 octets"},
+		"Relay-Reply sent to us":               {"Relay-Reply", "Relay-Reply in a Relay-Forward"},
+		"IAPrefix shorter than 25 octets":      {"IA Prefix of 24 octets"},
+		"prefix length 200":                    {"prefix length 200"},
+		"PD-exclude no longer than its prefix": {"PD-exclude as long as its prefix", "PD-exclude shorter than its prefix", "PD-exclude without a prefix"},
+		"names that stall the parser":          {"compression in a search list", "compression in an NTP server", "compression in an IA"},
 	} {
 		for _, name := range names {
 			if !silent[name] {
