@@ -231,6 +231,7 @@ func TestDynamicPrefixes(t *testing.T) {
 		{Prefix: p(3), PreferredUntil: at(-time.Minute), ValidUntil: at(time.Minute)},
 		{Prefix: p(4), PreferredUntil: at(-time.Minute), ValidUntil: at(-time.Second)},
 		{Prefix: p(5), PreferredUntil: at(99 * time.Hour), ValidUntil: at(99 * time.Hour)},
+		{Prefix: p(6), PreferredUntil: at(30 * time.Minute), ValidUntil: at(5 * time.Minute)}, // nothing is preferred that is not valid
 	}
 	later := at(30*time.Second + 300*time.Millisecond)
 	want := []advert.Prefix{
@@ -238,6 +239,7 @@ func TestDynamicPrefixes(t *testing.T) {
 		{Prefix: p(2), OnLink: true, Autonomous: true, Preferred: 569 * time.Second, Valid: 1169 * time.Second, Ends: at(20 * time.Minute)},
 		{Prefix: p(3), OnLink: true, Autonomous: true, Preferred: 0, Valid: 29 * time.Second, Ends: at(time.Minute)},
 		{Prefix: p(5), OnLink: true, Autonomous: true, Preferred: 45 * time.Minute, Valid: 90 * time.Minute, Ends: at(99 * time.Hour)},
+		{Prefix: p(6), OnLink: true, Autonomous: true, Preferred: 269 * time.Second, Valid: 269 * time.Second, Ends: at(5 * time.Minute)},
 	}
 	got := advert.Decide(snap, "eth1", later).RA.Prefixes
 	if diff := cmp.Diff(want, got, comparable); diff != "" {

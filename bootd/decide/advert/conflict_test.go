@@ -24,6 +24,19 @@ func lines(all []advert.Conflict) []string {
 	return out
 }
 
+// TestShortLifetimes: a router that counts down may be a minute behind, whatever the lifetime.
+func TestShortLifetimes(t *testing.T) {
+	snap := sitetest.Snapshot(t, rack, facts(t))
+	p := netip.MustParsePrefix("2001:db8:1::/64")
+	ours := &advert.RA{HopLimit: 64, Prefixes: []advert.Prefix{{Prefix: p, Valid: 3 * time.Minute, Preferred: 3 * time.Minute}}}
+	for valid, want := range map[time.Duration]int{2 * time.Minute: 0, 119 * time.Second: 1} {
+		theirs := timeline.Foreign{Prefixes: []timeline.ForeignPrefix{{Prefix: p, Valid: valid, Preferred: valid}}}
+		if got := lines(advert.Conflicts(snap.Networks[0], ours, theirs)); len(got) != want {
+			t.Errorf("valid %v: %q", valid, got)
+		}
+	}
+}
+
 // TestConflicts: each thing of RFC 4861 section 6.2.7 alone, and the resolver and prefix of nobody.
 func TestConflicts(t *testing.T) {
 	text := strings.Replace(rack, "interface: eth1", "interface: eth1, ra: {mtu: 1400, reachable_time: 30s, retrans_timer: 1s}", 1)
