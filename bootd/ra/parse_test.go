@@ -148,8 +148,8 @@ func TestParse(t *testing.T) {
 			reason.BadSource,
 		},
 		{
-			// CVE-2020-16898: read as far as the frame of the option, whatever is inside.
-			"RDNSS of even length", ip(routerLL, advertisement(0, append([]byte{25, 4}, make([]byte, 30)...)...)...),
+			// CVE-2020-16898: the second resolver is half there. The lifetime is not 0: else nothing of it is read anyway.
+			"RDNSS of even length", ip(routerLL, advertisement(0, append([]byte{25, 4, 0, 0, 0, 0, 0, 9}, make([]byte, 24)...)...)...),
 			nothing, reason.None,
 		},
 	}
@@ -174,7 +174,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(ip(routerLL, advertisement(1800, append([]byte{31, 2, 0, 0, 0, 0, 0, 9}, strings.Repeat("\xc0\x00", 4)...)...)...))
 	f.Add(ip(clientLL, rs(1, 0)...))
 	f.Add(ip(routerLL, whole()...))
-	f.Add(ip(routerLL, advertisement(0, append([]byte{25, 4}, make([]byte, 30)...)...)...))
+	f.Add(ip(routerLL, advertisement(0, append([]byte{25, 4, 0, 0, 0, 0, 0, 9}, make([]byte, 24)...)...)...))
 	f.Add(ip(routerLL, advertisement(0, append([]byte{3, 4, 200, 0xc0}, make([]byte, 28)...)...)...))
 	f.Add(ip(routerLL, advertisement(0, append([]byte{3, 3, 64, 0xc0}, make([]byte, 20)...)...)...))
 	f.Add(ip(routerLL, advertisement(0, append([]byte{5, 2}, make([]byte, 14)...)...)...))
