@@ -72,6 +72,7 @@ type Server struct {
 	conns     conns
 	editions  editions
 	machines  machines
+	crew      *crew
 	hangUp    context.CancelFunc
 }
 
@@ -98,6 +99,8 @@ func New(cfg Config) (*Server, error) {
 	s.upstreams, s.hangUp = newUpstreams(ctx, cfg.Now, cfg.Roots), hangUp
 	s.upstreams.changed = s.health
 	s.forwarder.ask = s.ask
+	s.crew = newCrew()
+	s.forwarder.crew, s.upstreams.crew = s.crew, s.crew
 	return s, nil
 }
 
@@ -157,6 +160,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.hangUp()
 	s.upstreams.talks.Wait()
 	s.upstreams.close()
+	s.crew.close()
 	return err
 }
 

@@ -103,7 +103,8 @@ func TestRefusalHandsOnAtOnce(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		began, want := time.Now(), &answer{code: 3}
 		r := &race{
-			ctx: ctx, results: make(chan result, 6), done: map[*upstream]bool{}, running: map[*upstream]int{},
+			upstreams: new(upstreams),
+			ctx:       ctx, results: make(chan result, 6), done: map[*upstream]bool{}, running: map[*upstream]int{},
 			one: func(p *upstream) (*answer, error) {
 				switch p {
 				case silent:

@@ -17,6 +17,7 @@ type forwarder struct {
 	ask                    func(context.Context, string, *query) (*answer, reason.Reason, error)
 	maxFlights, maxWaiting int
 	staleAfter             time.Duration
+	crew                   *crew
 
 	mu      sync.Mutex
 	flights map[string]*flight
@@ -85,7 +86,11 @@ func (f *forwarder) refresh(ctx context.Context, k string, q *query) {
 // start takes off; f.mu is held.
 func (f *forwarder) start(ctx context.Context, k string, q *query, fl *flight) {
 	f.flights[k], fl.after = fl, f.staleAfter
-	f.talks.Go(func() { f.fly(ctx, k, q, fl) })
+	f.talks.Add(1)
+	f.crew.do(func() {
+		defer f.talks.Done()
+		f.fly(ctx, k, q, fl)
+	})
 }
 
 func (f *forwarder) fly(ctx context.Context, k string, q *query, fl *flight) {

@@ -43,6 +43,7 @@ type upstream struct {
 	waiting int
 	stream  *stream
 	idle    []*socket
+	expires time.Time // when the first of them has to be closed, or earlier
 	closed  bool
 	// theirs is its cookie to us.
 	theirs []byte

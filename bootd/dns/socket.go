@@ -54,14 +54,27 @@ func (p *upstream) giveBack(c *socket, now time.Time) {
 		return
 	}
 	p.idle = append(p.idle, c)
+	p.expires = earlier(p.expires, c.opened.Add(portLife))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // expire closes what was open for long. p.mu is held.
 func (p *upstream) expire(now time.Time) {
+	if now.Before(p.expires) {
+		return
+	}
+	p.expires = now.Add(portLife)
 	kept := p.idle[:0]
 	for _, c := range p.idle {
 		if now.Sub(c.opened) < portLife {
 			kept = append(kept, c)
+			p.expires = earlier(p.expires, c.opened.Add(portLife))
 		} else {
 			_ = c.conn.Close()
 		}

@@ -47,6 +47,7 @@ type upstreams struct {
 	changed func(u site.Upstream, down bool)
 	secret  [32]byte
 	talks   sync.WaitGroup
+	crew    *crew
 
 	mu    sync.Mutex
 	known map[site.Upstream]*upstream
@@ -226,7 +227,9 @@ func (r *race) fresh(all []*upstream) bool {
 func (r *race) start(p *upstream) {
 	r.running[p]++
 	r.active++
-	r.wg.Go(func() {
+	r.wg.Add(1)
+	r.crew.do(func() {
+		defer r.wg.Done()
 		a, err := r.one(p)
 		r.results <- result{p, a, err}
 	})

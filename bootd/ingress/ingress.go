@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"bootd.internal/bootd/reason"
@@ -43,7 +44,10 @@ type Peer struct {
 }
 
 // Conn is a UDP socket that knows where its datagrams came in. It is safe for concurrent use.
-type Conn struct{ udp *net.UDPConn }
+type Conn struct {
+	udp     *net.UDPConn
+	writers sync.Pool // of *Batch that send one datagram
+}
 
 // Listen opens a socket for IPv6 alone. Binding a port below 1024 needs CAP_NET_BIND_SERVICE.
 func Listen(addr netip.AddrPort) (*Conn, error) {
@@ -64,7 +68,9 @@ func Listen(addr netip.AddrPort) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening UDP socket: %w", err)
 	}
-	return &Conn{udp: pc.(*net.UDPConn)}, nil
+	c := &Conn{udp: pc.(*net.UDPConn)}
+	c.writers.New = func() any { return c.Batch(1, 0, 0) }
+	return c, nil
 }
 
 // LocalAddr is where the socket is bound.
@@ -89,17 +95,12 @@ func (c *Conn) Read(b []byte) (int, Peer, error) {
 }
 
 // Write answers a Peer from the address that it asked. The route out is the kernel's choice, which is right for hosts
-// behind a router too; a link-local peer's zone names the interface.
+// behind a router too; a link-local peer is reached through its Index.
 func (c *Conn) Write(b []byte, p Peer) error {
-	var oob []byte
-	if p.Local.IsValid() {
-		index := 0
-		if p.Addr.Addr().IsLinkLocalUnicast() || p.Local.IsLinkLocalUnicast() {
-			index = p.Index
-		}
-		oob = control(p.Local, index)
-	}
-	if _, _, err := c.udp.WriteMsgUDPAddrPort(b, oob, p.Addr); err != nil {
+	w := c.writers.Get().(*Batch)
+	defer c.writers.Put(w)
+	w.Send(b, p)
+	if err := w.one(); err != nil {
 		return fmt.Errorf("writing datagram: %w", err)
 	}
 	return nil
@@ -207,9 +208,4 @@ func pktinfo(oob []byte) (netip.Addr, int) {
 		oob = rest
 	}
 	return netip.Addr{}, 0
-}
-
-// control makes the control message that sets source address and interface.
-func control(src netip.Addr, index int) []byte {
-	return unix.PktInfo6(&unix.Inet6Pktinfo{Addr: src.As16(), Ifindex: uint32(index)})
 }

@@ -198,6 +198,17 @@ func (b *Batch) Flush() {
 	b.queue.n, b.rest = 0, nil
 }
 
+// one sends the one answer that is queued, and keeps nothing of it.
+func (b *Batch) one() error {
+	b.rest = b.queue.headers()
+	err := b.conn.Write(b.send)
+	if err == nil && b.failed != 0 {
+		err = b.failed
+	}
+	b.queue.answers[0].data, b.queue.parts[0], b.queue.n, b.rest = nil, unix.Iovec{}, 0, nil
+	return err
+}
+
 // apart sends the answers of a group one by one: the kernel is too old to cut, or the way out does not allow it.
 func (b *Batch) apart(first int) bool {
 	q := &b.queue
