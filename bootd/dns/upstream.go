@@ -26,6 +26,9 @@ const (
 	rounds = 2
 	racing = 8
 	again  = time.Second
+	// moments is how long the first upstream is waited for by whoever asks, before all that a race needs is made. It is the least
+	// time after which another one would be asked.
+	moments = hedgeLeast
 )
 
 var (
@@ -92,6 +95,9 @@ func (u *upstreams) close() {
 
 // order sorts upstreams: those that answer before those that are down, fast before slow, and as written.
 func order(all []*upstream, now time.Time) (sorted, probes []*upstream) {
+	if len(all) == 1 {
+		return all, nil
+	}
 	st := make(map[*upstream]standing, len(all))
 	for _, p := range all {
 		st[p] = p.standing(now)
@@ -129,8 +135,10 @@ type race struct {
 	ctx     context.Context
 	results chan result
 	wg      sync.WaitGroup
-	// one asks one upstream: try.
-	one func(*upstream) (*answer, error)
+	// one asks one upstream: try. begun, which may be nil, goes on with what the first one was asked already, after waited.
+	one    func(*upstream) (*answer, error)
+	begun  func(*upstream) (*answer, error)
+	waited time.Duration
 	// done are upstreams that need not be asked again: they said no.
 	done map[*upstream]bool
 	// running counts what is on its way to each, active all of it.
@@ -144,15 +152,19 @@ func (u *upstreams) resolve(ctx context.Context, q *query, servers []site.Upstre
 	if len(servers) == 0 {
 		return nil, errNoAnswer
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	began := time.Now()
+	sorted, probes := order(u.use(servers), u.now())
+	r := &race{upstreams: u, q: q, limit: limit, ctx: ctx}
+	if len(probes) == 0 {
+		if a := r.alone(sorted, began); a != nil {
+			return a, nil
+		}
+	}
+	ctx, cancel := context.WithDeadline(ctx, began.Add(patience))
 	defer cancel()
 	inner, overrun := context.WithCancelCause(ctx)
-	sorted, probes := order(u.use(servers), u.now())
-	r := &race{
-		upstreams: u, q: q, limit: limit, ctx: inner, results: make(chan result, rounds*len(sorted)+len(probes)),
-		done: map[*upstream]bool{}, running: map[*upstream]int{},
-	}
-	r.one = r.try
+	r.ctx, r.one, r.results = inner, r.try, make(chan result, rounds*len(sorted)+len(probes))
+	r.done, r.running = map[*upstream]bool{}, map[*upstream]int{}
 	defer r.wg.Wait()
 	defer overrun(errOverrun)
 	for _, p := range probes[:min(len(probes), 1)] {
@@ -162,6 +174,56 @@ func (u *upstreams) resolve(ctx context.Context, q *query, servers []site.Upstre
 	}
 	turns := slices.Concat(sorted, sorted)
 	return r.run(turns, sorted)
+}
+
+// alone asks the first upstream, and answers if it does at once, as nearly always. Otherwise the race goes on with it.
+func (r *race) alone(sorted []*upstream, began time.Time) *answer {
+	p := sorted[0]
+	if p.Transport != "udp" || !p.enter(r.limit) {
+		return nil
+	}
+	f := p.form(r.now())
+	out := upstreamQuery(r.q, f)
+	c, err := p.send(out)
+	var raw []byte
+	later := false
+	if err == nil {
+		raw, later, err = p.waitShort(c, out, f)
+	}
+	if err == nil && !later && (dnsCode(raw) != codeFormErr || !f.edns) {
+		a, err := r.judge(p, began, func() ([]byte, error) { return r.look(r.ctx, p, r.q, f, raw) })
+		if err == nil {
+			others(sorted, p)
+			return a
+		}
+		r.begun = func(*upstream) (*answer, error) { return nil, err }
+		return nil
+	}
+	r.waited = time.Since(began)
+	r.begun = func(*upstream) (*answer, error) {
+		return r.judge(p, began, func() ([]byte, error) {
+			if later {
+				raw, err = p.wait(r.ctx, c, out, f)
+			}
+			if errors.Is(err, errUseConnection) {
+				raw, err = r.overStream(r.ctx, p, r.q, f)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return r.look(r.ctx, p, r.q, f, raw)
+		})
+	}
+	return nil
+}
+
+// others tells those that did not answer that one did.
+func others(sorted []*upstream, who *upstream) {
+	for _, p := range sorted {
+		if p != who {
+			p.passed()
+		}
+	}
 }
 
 func (r *race) run(turns, sorted []*upstream) (*answer, error) {
@@ -182,7 +244,7 @@ func (r *race) run(turns, sorted []*upstream) (*answer, error) {
 		}
 		return patience
 	}
-	timer := time.NewTimer(launch())
+	timer := time.NewTimer(max(0, launch()-r.waited))
 	defer timer.Stop()
 	var errs error
 	for {
@@ -191,11 +253,7 @@ func (r *race) run(turns, sorted []*upstream) (*answer, error) {
 			r.running[res.from]--
 			r.active--
 			if res.err == nil {
-				for _, p := range sorted {
-					if p != res.from {
-						p.passed()
-					}
-				}
+				others(sorted, res.from)
 				return res.answer, nil
 			}
 			errs = fmt.Errorf("asking %s: %w", res.from, res.err)
@@ -227,10 +285,14 @@ func (r *race) fresh(all []*upstream) bool {
 func (r *race) start(p *upstream) {
 	r.running[p]++
 	r.active++
+	one := r.one
+	if r.begun != nil {
+		one, r.begun = r.begun, nil
+	}
 	r.wg.Add(1)
 	r.crew.do(func() {
 		defer r.wg.Done()
-		a, err := r.one(p)
+		a, err := one(p)
 		r.results <- result{p, a, err}
 	})
 }
@@ -240,9 +302,13 @@ func (r *race) try(p *upstream) (*answer, error) {
 	if !p.enter(r.limit) {
 		return nil, errBusy
 	}
+	return r.judge(p, time.Now(), func() ([]byte, error) { return r.ask(r.ctx, p, r.q) })
+}
+
+// judge notes how it went with an upstream that was entered.
+func (r *race) judge(p *upstream, began time.Time, ask func() ([]byte, error)) (*answer, error) {
 	defer p.leave()
-	began := time.Now()
-	raw, err := r.ask(r.ctx, p, r.q)
+	raw, err := ask()
 	var a *answer
 	if err == nil {
 		if len(questionOf(raw)) == len(r.q.question) {
@@ -272,8 +338,16 @@ func (r *race) try(p *upstream) (*answer, error) {
 func (u *upstreams) ask(ctx context.Context, p *upstream, q *query) ([]byte, error) {
 	f := p.form(u.now())
 	raw, err := u.once(ctx, p, q, f)
-	if err != nil || !f.edns {
-		return raw, err
+	if err != nil {
+		return nil, err
+	}
+	return u.look(ctx, p, q, f, raw)
+}
+
+// look asks once more where an answer says that EDNS is not known.
+func (u *upstreams) look(ctx context.Context, p *upstream, q *query, f form, raw []byte) ([]byte, error) {
+	if !f.edns {
+		return raw, nil
 	}
 	if dnsCode(raw) != codeFormErr {
 		p.learn(func() { p.formErrs = 0 })
