@@ -16,9 +16,8 @@ type File struct {
 // ISC is a DHCPv6 server of ISC, with the router advertisement daemon and the resolver beside it. DHCPD or Radvd is needed.
 type ISC struct {
 	DHCPD, Radvd, Unbound File
-	// Interface is the one of networks that nobody names one for.
-	Interface string
-	Open      Open
+	Known
+	Open Open
 }
 
 // dhcpdBegins are words that begin statements of dhcpd.conf and stand nowhere else.
@@ -30,7 +29,10 @@ var dhcpdBegins = []string{
 
 // Import reads the files.
 func (in ISC) Import() (*Result, error) {
-	d := &dhcpd{draft: newDraft(), iface: in.Interface, hostNames: map[string]bool{}, byMAC: map[string]*node{}}
+	d := &dhcpd{
+		draft: newDraft(), iface: in.Interface, hostNames: map[string]bool{}, byMAC: map[string]*node{},
+		matches: map[string][]word{}, groupNodes: map[*statement]*node{},
+	}
 	var routers []*radvdInterface
 	if in.Radvd.Name != "" {
 		var err error
@@ -45,7 +47,9 @@ func (in ISC) Import() (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		d.file(list)
+		if err := d.file(list, in.Relays); err != nil {
+			return nil, err
+		}
 	}
 	if in.Radvd.Name != "" {
 		d.title = append(d.title, in.Radvd.Name)
@@ -72,6 +76,13 @@ type dhcpd struct {
 	ifs       []conditional
 	// denied are the lines that give machines nothing which nobody listed.
 	denied []Place
+	// classes counts those that tell what to boot; matches are what the subclasses of the others are compared with.
+	classes int
+	matches map[string][]word
+	// groupNodes stand for the machines of a group.
+	groupNodes map[*statement]*node
+	// later are hosts by what a relay adds.
+	later []func()
 }
 
 // iscNetwork is a network to be: a subnet6, or a shared-network with several.
@@ -82,28 +93,28 @@ type iscNetwork struct {
 	lines    []*node
 	pools    []*node
 	pds      []*node
+	relays   []*node
 	// routed: radvd speaks for it.
 	routed bool
 }
 
-// scope is where a statement stands: what it sets, and for whom.
-type scope struct {
-	to  *node
-	net *iscNetwork
-	// conditions are the tests of the ifs around it.
-	conditions []condition
-}
-
 // file reads definitions first, as dhcpd wants them before their use, then everything.
-func (d *dhcpd) file(list []*statement) {
+func (d *dhcpd) file(list []*statement, relays []netip.Addr) error {
 	for _, s := range list {
 		if s.head() == "option" && len(s.words) > 4 && s.arg(2) == "code" {
 			d.define(s)
 		}
 	}
 	d.statements(list, scope{to: d.defaults})
+	if err := d.relayed(relays); err != nil {
+		return err
+	}
+	for _, read := range d.later {
+		read()
+	}
 	d.ownTimes()
 	d.decideBoot()
+	return nil
 }
 
 // dhcpdValid is the lease time of dhcpd that nobody wrote, in seconds (DEFAULT_DEFAULT_LEASE_TIME in includes/dhcpd.h).
@@ -117,7 +128,7 @@ func (d *dhcpd) ownTimes() {
 	if d.defaults.get("valid") == nil {
 		d.defaults.kids = append(d.defaults.kids, &node{key: "valid", value: duration(dhcpdValid), from: d.defaults.written("preferred"), said: said})
 	}
-	for _, n := range append([]*node{d.defaults}, d.networks.kids...) {
+	for _, n := range slices.Concat([]*node{d.defaults}, d.networks.kids, d.hosts.kids) {
 		valid := n.get("valid")
 		if valid == nil || n.get("preferred") != nil || wrote {
 			continue
@@ -216,8 +227,8 @@ func (d *dhcpd) statement(s *statement, in scope) {
 	case head == "option":
 		d.option(s, in)
 	case len(in.conditions) > 0:
-		d.lost(s.Place, "%s: of what stands under if, only the boot file is taken over", s)
-	case head == "subnet6", head == "shared-network", head == "group", head == "pool6", head == "host":
+		d.lost(s.Place, "%s: of what stands under if or in a class, only the boot file is taken over", s)
+	case head == "subnet6", head == "shared-network", head == "group", head == "pool6", head == "host", head == "class", head == "subclass":
 		d.blockOf(s, in)
 	case in.net != nil && (head == "range6" || head == "prefix6"):
 		d.rangeOf(s, in.net)
@@ -249,8 +260,10 @@ func dhcpdWhy(head string) string {
 	switch head {
 	case "subnet", "range", "fixed-address", "next-server", "filename":
 		return ": bootd serves IPv6 only"
-	case "class", "subclass", "match", "spawn":
+	case "match", "spawn":
 		return ": bootd has no classes"
+	case "server-duid":
+		return ": bootd makes its own DUID and keeps it in the state directory; clients with a lease of dhcpd's ask anew when it ends"
 	case "failover", "key", "zone", "omapi-port", "omapi-key", "on", "execute":
 		return ": bootd has nothing like it"
 	case "ddns-update-style", "ddns-domainname", "ddns-rev-domainname", "ddns-hostname", "ddns-updates":
@@ -266,14 +279,13 @@ func (d *dhcpd) blockOf(s *statement, in scope) {
 		d.subnet(s, in)
 	case "shared-network":
 		n := d.network(s.arg(1), s.Place)
+		above := d.around(n.node, scope{net: n, groups: in.groups})
 		d.statements(s.block, scope{to: n.node, net: n})
+		n.node.inheritAll(above)
 	case "group":
-		before := in.to
-		group := &node{key: before.key}
-		d.statements(s.block, scope{to: group, net: in.net})
-		for _, k := range group.kids { // what a group sets counts for its hosts; hosts of other groups have their own
-			d.lost(k.from, "%s of a group: write it in the hosts, or in a profile of theirs", k.key)
-		}
+		d.group(s, in)
+	case "class", "subclass":
+		d.class(s, in)
 	case "pool6":
 		for _, p := range s.block {
 			if p.head() == "range6" || p.head() == "prefix6" {
@@ -283,7 +295,11 @@ func (d *dhcpd) blockOf(s *statement, in scope) {
 			d.lost(p.Place, "%s: a pool gives to every machine on its link, with the network's options", p)
 		}
 	case "host":
-		d.host(s)
+		if byRelay(s) {
+			d.later = append(d.later, func() { d.host(s, in) })
+			return
+		}
+		d.host(s, in)
 	}
 }
 
@@ -311,7 +327,9 @@ func (d *dhcpd) subnet(s *statement, in scope) {
 	}
 	n.prefixes = append(n.prefixes, p)
 	n.lines = append(n.lines, &node{key: "-", value: quote(p.String()), from: s.Place})
+	above := d.around(n.node, scope{net: n, groups: in.groups})
 	d.statements(s.block, scope{to: n.node, net: n})
+	n.node.inheritAll(above)
 }
 
 // rangeOf reads range6 and prefix6.

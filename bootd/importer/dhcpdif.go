@@ -18,6 +18,10 @@ type conditional struct {
 	conditions []condition
 	url        string
 	at         Place
+	// in is the network, or the group, whose machines are told; nil: all.
+	in *node
+	// class is the number of the class that it stands in.
+	class int
 }
 
 // branch reads if, elsif, else and else if; it gives the tests that have failed when the next branch is reached.
@@ -70,26 +74,6 @@ func (d *dhcpd) holds(c condition, p pretend) (bool, error) {
 	return ok != c.not, err
 }
 
-// decideBoot asks every boot client what it is told; of several that hold, the last counts, as in dhcpd.
-func (d *dhcpd) decideBoot() {
-	clients := boots()
-	answers := make([]answer, len(clients))
-	for i, p := range clients {
-		answers[i].pretend = p
-		for _, x := range d.ifs {
-			fits := !slices.ContainsFunc(x.conditions, func(c condition) bool { ok, _ := d.holds(c, p); return !ok })
-			if fits {
-				answers[i].url, answers[i].at = x.url, x.at
-			}
-		}
-	}
-	d.boot(answers)
-	if len(d.ifs) > 0 && len(d.hosts.kids) == 0 && !slices.ContainsFunc(d.nets, func(n *iscNetwork) bool { return len(n.pools)+len(n.pds) > 0 }) {
-		d.set(d.defaults, "unknown", "discover", d.ifs[0].at)
-		d.review(d.ifs[0].at, "no machine is listed, and every one was told what to boot: bootd boots those that are listed; the others say who they are, and boot their own disks (bootd discovered, bootd adopt)")
-	}
-}
-
 // dhcpdOptions are options that dhcpd calls otherwise than Kea.
 func dhcpdOptions() map[string]string {
 	return map[string]string{
@@ -135,12 +119,12 @@ func (d *dhcpd) option(s *statement, in scope) {
 	switch {
 	case !ok || len(values) == 0:
 		d.lost(s.Place, "%s", s)
-	case def.code == optBootfileURL && in.to != nil && in.to.key == "host":
+	case def.code == optBootfileURL && in.to.key == hostKey && len(in.conditions) == 0:
 		d.hostBoot(values[0], in.to, s.Place)
 	case def.code == optBootfileURL:
-		d.ifs = append(d.ifs, conditional{in.conditions, values[0], s.Place})
+		d.bootFile(values[0], in, s.Place)
 	case len(in.conditions) > 0:
-		d.lost(s.Place, "%s: of what stands under if, only the boot file is taken over", s)
+		d.lost(s.Place, "%s: of what stands under if or in a class, only the boot file is taken over", s)
 	case !s.words[2].quoted && (def.kind == "binary" || def.kind == "string" || def.kind == "record" || def.kind == "tuple"):
 		if digits := colonHex(values[0]); digits != "" && len(values) == 1 && def.kind != "record" {
 			d.hexOption(in.to, def, digits, false, s.Place)
@@ -163,8 +147,8 @@ func (d *draft) hostBoot(url string, to *node, at Place) {
 }
 
 // host reads a host; where it stands does not matter: its addresses say which network it is in.
-func (d *dhcpd) host(s *statement) {
-	h := newHost{draft: d.draft, at: s.Place, path: "host " + oneLine(s.arg(1)), more: node{key: "host"}}
+func (d *dhcpd) host(s *statement, in scope) {
+	h := newHost{draft: d.draft, at: s.Place, path: "host " + oneLine(s.arg(1)), more: node{key: hostKey}}
 	h.setName(s.arg(1), s.Place)
 	for _, x := range s.block {
 		switch x.head() {
@@ -183,7 +167,9 @@ func (d *dhcpd) host(s *statement) {
 				h.prefix(p, x.Place)
 			}
 		case "host-identifier":
-			d.identifier(&h, x)
+			if x.arg(1) != "v6relopt" {
+				d.identifier(&h, x)
+			}
 		case "option":
 			if name := x.arg(1); name == "host-name" || name == "dhcp6.fqdn" {
 				d.itself(x.Place, "%s: a host is called as it is listed", x)
@@ -196,10 +182,16 @@ func (d *dhcpd) host(s *statement) {
 			d.statement(x, scope{to: &h.more})
 		}
 	}
+	for _, x := range s.block { // its addresses are known by now
+		if x.head() == "host-identifier" && x.arg(1) == "v6relopt" {
+			d.port(&h, x, in)
+		}
+	}
+	h.more.inheritAll(d.around(&h.more, in))
 	h.write(d.hostNames, d.byMAC)
 }
 
-// identifier reads host-identifier option dhcp6.client-id DUID, or an option that a relay adds.
+// identifier reads host-identifier option dhcp6.client-id DUID.
 func (d *dhcpd) identifier(h *newHost, x *statement) {
 	if x.arg(1) == "option" && (x.arg(2) == "dhcp6.client-id" || x.arg(2) == "dhcp6.client-identifier") && len(x.words) > 3 {
 		if x.words[3].quoted {
@@ -208,13 +200,6 @@ func (d *dhcpd) identifier(h *newHost, x *statement) {
 		}
 		h.setDUID(x.arg(3), x.Place)
 		return
-	}
-	if x.arg(1) == "v6relopt" {
-		key, known := map[string]string{"dhcp6.interface-id": "interface_id", "dhcp6.remote-id": "remote_id"}[x.arg(3)]
-		if known {
-			d.lost(x.Place, "%s: dhcpd does not say which relay that is: write port: {relay: LINK-ADDRESS, %s: ...} for the host, and relay: LINK-ADDRESS for its network", x, key)
-			return
-		}
 	}
 	d.lost(x.Place, "%s: a host is known by its MAC, its UUID, its DUID or its port (an interface-id or remote-id of a relay)", x)
 }
@@ -242,7 +227,7 @@ func (d *dhcpd) finish(in ISC) {
 		kids := n.node.kids
 		iface := n.node.get("interface")
 		switch {
-		case iface != nil:
+		case iface != nil, len(n.relays) > 0:
 		case d.iface != "" && !taken(quote(d.iface)):
 			iface = &node{key: "interface", value: quote(d.iface)}
 		default:
@@ -251,10 +236,10 @@ func (d *dhcpd) finish(in ISC) {
 				guess++
 			}
 			iface = &node{key: "interface", value: name, from: n.at, said: "a guess"}
-			d.review(n.at, "which interface is it? %s is a guess, --interface names another; a network behind a router has relay: instead", name)
+			d.review(n.at, "which interface is it? %s is a guess, --interface names another; of a network behind a router, --relay names the link-address", name)
 		}
-		n.node.kids = []*node{iface}
-		for _, k := range []*node{gathered("prefix", n.lines), gathered("delegate", n.pds)} {
+		n.node.kids = nil
+		for _, k := range []*node{iface, gathered("relay", n.relays), gathered("prefix", n.lines), gathered("delegate", n.pds)} {
 			if k != nil {
 				n.node.kids = append(n.node.kids, k)
 			}
@@ -265,7 +250,7 @@ func (d *dhcpd) finish(in ISC) {
 			n.node.kids = append(n.node.kids, prefixesAlone(n.pds[0].from)...)
 		}
 		switch {
-		case n.routed:
+		case n.routed, iface == nil: // the router before it advertises
 		case in.Radvd.Name == "":
 			d.review(n.at, "who sends router advertisements there? --radvd reads radvd.conf; bootd does it unless you write router: other")
 		default:
@@ -276,5 +261,23 @@ func (d *dhcpd) finish(in ISC) {
 				n.node.kids = append(n.node.kids, k)
 			}
 		}
+	}
+	d.transit()
+}
+
+// transit names the interface that relays come in on, where no network has one.
+func (d *dhcpd) transit() {
+	for _, n := range d.nets {
+		if n.node.get("interface") != nil {
+			return
+		}
+	}
+	switch {
+	case len(d.nets) == 0:
+	case d.iface != "":
+		d.set(d.serve, "transit", quote(d.iface), Place{})
+	default:
+		d.put(d.serve, &node{key: "transit", value: "eth0", from: d.nets[0].at, said: "a guess"})
+		d.review(d.nets[0].at, "which interface do relays come in on? eth0 is a guess, --interface names another")
 	}
 }

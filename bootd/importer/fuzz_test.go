@@ -114,7 +114,7 @@ func TestMany(t *testing.T) {
 	}
 	b.WriteString("] } ] } }")
 	began := time.Now()
-	r, err := Kea("kea.conf", []byte(b.String()), "", nil)
+	r, err := Kea("kea.conf", []byte(b.String()), Known{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

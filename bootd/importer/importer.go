@@ -9,11 +9,24 @@ package importer
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
 // Open gives the octets of a file that a configuration names; from is the file that names it.
 type Open func(from, name string) ([]byte, error)
+
+// Known is what no configuration says.
+type Known struct {
+	// Interface is the one of networks that nobody names one for; where all are behind relays, the one that these come in on.
+	Interface string
+	// Relays are link-addresses: a network that one of them is in is behind that relay.
+	Relays []netip.Addr
+}
+
+func relayNowhere(a netip.Addr) error {
+	return fmt.Errorf("the relay %s is inside no subnet that bootd could serve: which clients it speaks for cannot be told", a)
+}
 
 // Place is a line of a configuration; lines count from 1.
 type Place struct {
@@ -76,16 +89,25 @@ const maxNotes = 1000
 // notes gathers.
 type notes struct {
 	list []Note
+	seen map[Note]bool
 }
 
 func (n *notes) add(k Kind, at Place, format string, args ...any) {
+	note := Note{at, k, shorten(oneLine(fmt.Sprintf(format, args...)))}
+	if n.seen[note] { // what stands in a group is read for each of its hosts
+		return
+	}
 	if len(n.list) == maxNotes {
 		if k == Lost { // that something is lost must not be lost itself
 			n.list[maxNotes-1] = Note{at, Lost, fmt.Sprintf("more notes than %d: the rest is not shown", maxNotes)}
 		}
 		return
 	}
-	n.list = append(n.list, Note{at, k, shorten(oneLine(fmt.Sprintf(format, args...)))})
+	if n.seen == nil {
+		n.seen = map[Note]bool{}
+	}
+	n.seen[note] = true
+	n.list = append(n.list, note)
 }
 
 // shorten keeps a note readable: what stands in a configuration may be long.
@@ -112,6 +134,5 @@ func (n *notes) sorted() []Note {
 	slices.SortStableFunc(n.list, func(a, b Note) int {
 		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line))
 	})
-	n.list = slices.Compact(n.list)
 	return n.list
 }

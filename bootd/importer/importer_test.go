@@ -37,7 +37,7 @@ func read(t *testing.T, dir string) (*Result, error) {
 		return File{name, data}
 	}
 	if k := file("kea-dhcp6.conf"); k.Name != "" {
-		return Kea(k.Name, k.Data, "", opener(dir))
+		return Kea(k.Name, k.Data, Known{}, opener(dir))
 	}
 	return ISC{DHCPD: file("dhcpd.conf"), Radvd: file("radvd.conf"), Unbound: file("unbound.conf"), Open: opener(dir)}.Import()
 }
@@ -129,7 +129,7 @@ func importAs(kind, name string, data []byte, open Open) (*Result, error) {
 	f := File{name, data}
 	switch kind {
 	case "kea":
-		return Kea(name, data, "", open)
+		return Kea(name, data, Known{}, open)
 	case "dhcpd":
 		return ISC{DHCPD: f, Open: open}.Import()
 	case "radvd":
@@ -164,7 +164,7 @@ func TestMigratingIsTrue(t *testing.T) {
 func TestPoolGoesWhole(t *testing.T) {
 	const conf = `{ "Dhcp6": { "subnet6": [ { "subnet": "2001:db8:1::/64", "interface": "eth1",
 		"pools": [ { "pool": "2001:db8:2::1-2001:db8:2::9" } ] } ] } }`
-	r, err := Kea("kea.conf", []byte(conf), "", nil)
+	r, err := Kea("kea.conf", []byte(conf), Known{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +188,7 @@ func TestLongStatement(t *testing.T) {
 // TestUnboundAccess: whoever unbound let ask may ask, in whatever words; the others may not.
 func TestUnboundAccess(t *testing.T) {
 	in := ISC{
-		Interface: "eth1", DHCPD: File{Name: "dhcpd.conf", Data: []byte("subnet6 2001:db8:1::/64 { }\n")},
+		Known: Known{Interface: "eth1"}, DHCPD: File{Name: "dhcpd.conf", Data: []byte("subnet6 2001:db8:1::/64 { }\n")},
 		Unbound: File{Name: "unbound.conf", Data: []byte("server:\n" +
 			" access-control: 2001:db8:8000::/48 allow_snoop\n access-control: 2001:db8:9000::/48 allow\n access-control: 2001:db8:a000::/48 refuse\n")},
 	}
@@ -211,7 +211,7 @@ func TestDenyUnknown(t *testing.T) {
 		deny + "subnet6 2001:db8:1::/64 { range6 2001:db8:1::100 2001:db8:1::1ff; }\n":       Review,
 		"subnet6 2001:db8:1::/64 { range6 2001:db8:1::100 2001:db8:1::1ff;\n" + deny + "}\n": Review,
 	} {
-		r, err := ISC{Interface: "eth1", DHCPD: File{Name: "dhcpd.conf", Data: []byte(text)}}.Import()
+		r, err := ISC{Known: Known{Interface: "eth1"}, DHCPD: File{Name: "dhcpd.conf", Data: []byte(text)}}.Import()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ func TestNestedIncludes(t *testing.T) {
 		return []byte(text), nil
 	}
 	file := func(name string) File { return File{Name: name, Data: []byte(files[name])} }
-	r, err := ISC{Interface: "eth1", DHCPD: file("etc/dhcpd.conf"), Unbound: file("etc/unbound.conf"), Open: open}.Import()
+	r, err := ISC{Known: Known{Interface: "eth1"}, DHCPD: file("etc/dhcpd.conf"), Unbound: file("etc/unbound.conf"), Open: open}.Import()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestNestedIncludes(t *testing.T) {
 	if !slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Kind == Lost && strings.Contains(n.Text, "by a pattern") }) {
 		t.Errorf("%v", r.Notes)
 	}
-	if r, err = Kea("etc/kea.conf", []byte(files["etc/kea.conf"]), "", open); err != nil || !strings.Contains(string(r.Inventory), "2001:db8:1::/64") {
+	if r, err = Kea("etc/kea.conf", []byte(files["etc/kea.conf"]), Known{}, open); err != nil || !strings.Contains(string(r.Inventory), "2001:db8:1::/64") {
 		t.Errorf("%v, %v", r, err)
 	}
 	files["etc/sub/two.conf"] = "include \"../dhcpd.conf\";\n"

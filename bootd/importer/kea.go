@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Kea reads the configuration of Kea's DHCPv6 server; iface is the interface of subnets where the configuration names none.
-func Kea(file string, data []byte, iface string, open Open) (*Result, error) {
+// Kea reads the configuration of Kea's DHCPv6 server.
+func Kea(file string, data []byte, known Known, open Open) (*Result, error) {
 	root, err := readJSON(file, data, open)
 	if err != nil {
 		return nil, err
@@ -18,7 +18,7 @@ func Kea(file string, data []byte, iface string, open Open) (*Result, error) {
 	if root.kind != jMap {
 		return nil, syntax(root.Place, "a configuration is a map with the entry Dhcp6, got %s", root.kind)
 	}
-	k := &kea{draft: newDraft(file), only: iface, links: map[string]*keaLink{}, hostNames: map[string]bool{}, byMAC: map[string]*node{}}
+	k := &kea{draft: newDraft(file), only: known.Interface, links: map[string]*keaLink{}, hostNames: map[string]bool{}, byMAC: map[string]*node{}}
 	for _, m := range root.members {
 		if m.name != "Dhcp6" {
 			k.lost(m.Place, "%s is not Kea's DHCPv6 server", m.name)
@@ -28,8 +28,47 @@ func Kea(file string, data []byte, iface string, open Open) (*Result, error) {
 	if server == nil || server.kind != jMap {
 		return nil, syntax(root.Place, "there is no map Dhcp6: this is not the configuration of Kea's DHCPv6 server")
 	}
+	if err := relayed(server, known.Relays); err != nil {
+		return nil, err
+	}
 	k.server(server)
 	return k.result()
+}
+
+// relayed writes relays into the subnets that they are in, as if they had stood there.
+func relayed(server *jvalue, relays []netip.Addr) error {
+	lists := []*jvalue{server.get("subnet6")}
+	if shared := server.get("shared-networks"); shared != nil {
+		for _, s := range shared.list {
+			lists = append(lists, s.get("subnet6"))
+		}
+	}
+	for _, a := range relays {
+		found := false
+		for _, l := range lists {
+			if l == nil {
+				continue
+			}
+			for _, v := range l.list {
+				if p, ok := prefixText(text(v, "subnet")); !ok || !p.Contains(a) || v.kind != jMap {
+					continue
+				}
+				found = true
+				one := &jvalue{Place: v.Place, kind: jString, text: a.String()}
+				if r := v.get("relay"); r != nil && r.get("ip-addresses") != nil {
+					r.get("ip-addresses").list = append(r.get("ip-addresses").list, one)
+					continue
+				}
+				addrs := &jvalue{Place: v.Place, kind: jList, list: []*jvalue{one}}
+				relay := &jvalue{Place: v.Place, kind: jMap, members: []jmember{{v.Place, "ip-addresses", addrs}}}
+				v.members = append(v.members, jmember{v.Place, "relay", relay})
+			}
+		}
+		if !found {
+			return relayNowhere(a)
+		}
+	}
+	return nil
 }
 
 // kea gathers the inventory of one configuration.

@@ -11,7 +11,7 @@ import (
 
 // reservation is a host.
 func (k *kea) reservation(v *jvalue, path string, l *keaLink) {
-	h := newHost{draft: k.draft, at: v.Place, path: path, more: node{key: "host"}}
+	h := newHost{draft: k.draft, at: v.Place, path: path, more: node{key: hostKey}}
 	k.each(v, path, map[string]entry{
 		"hw-address": func(m jmember) { h.setMAC(m.value.text, m.Place) },
 		"duid":       func(m jmember) { h.setDUID(m.value.text, m.Place) },

@@ -108,7 +108,11 @@ func (k *kea) linkKeys(l *keaLink, to *node, path string, more map[string]entry)
 			}
 		},
 		"interface-id": func(m jmember) {
-			k.lost(m.Place, "%s.interface-id: a network behind a relay is known by the relay's link-address", path)
+			if l.relay != "" {
+				k.itself(m.Place, "%s.interface-id: the link-address of the relay names the network", path)
+				return
+			}
+			k.lost(m.Place, "%s.interface-id: a network behind a relay is known by the relay's link-address: name it with --relay", path)
 		},
 		"relay": func(m jmember) {
 			k.each(m.value, path+".relay", map[string]entry{

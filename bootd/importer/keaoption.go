@@ -184,17 +184,17 @@ func (d *draft) sendOption(to *node, def optionDef, values []string, always bool
 		return
 	}
 	switch {
-	case def.code == optDNS && def.kind == "ipv6-address" && to.key != "host":
+	case def.code == optDNS && def.kind == "ipv6-address" && to.key != hostKey:
 		d.put(to, list("nameservers", quoted(values), at))
-	case def.code == optSearch && def.kind == "fqdn" && to.key != "host":
+	case def.code == optSearch && def.kind == "fqdn" && to.key != hostKey:
 		d.put(to, list("search", quoted(lower(values)), at))
 	case def.code == optSNTP && def.kind == "ipv6-address":
 		d.put(to, list("ntp", quoted(values), at))
-	case def.code == 32 && to.key != "host":
+	case def.code == 32 && to.key != hostKey:
 		d.seconds(to, "information_refresh", values[0], at)
 	case def.code == 7 && values[0] == "255":
 		d.itself(at, "option preference 255: always")
-	case def.code == optBootfileURL && to.key == "host":
+	case def.code == optBootfileURL && to.key == hostKey:
 		d.hostBoot(values[0], to, at)
 	case def.code == optBootfileURL:
 		d.lost(at, "option bootfile-url %s: what a network's machines boot is decided by architecture and user class, for all networks", oneLine(values[0]))

@@ -3,6 +3,7 @@ package importer
 import (
 	"encoding/hex"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -94,9 +95,31 @@ func (k *kea) flexID(h *newHost, m jmember, l *keaLink) {
 		k.lost(m.Place, "%s.flex-id %s: a remote-id begins with an enterprise number of four octets", h.path, oneLine(text))
 		return
 	}
+	h.port = portNode(quote(l.relay), k.port.key, octets, m.Place)
+}
+
+// portNode is a host's port: text where the octets are text, else hex. relay is quoted as the inventory has it.
+func portNode(relay, key string, octets []byte, at Place) *node {
 	value := "0x" + hex.EncodeToString(octets)
 	if s := string(octets); !strings.HasPrefix(s, "0x") && !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII || !unicode.IsPrint(r) }) {
 		value = s
 	}
-	h.port = &node{key: "port", value: "{relay: " + quote(l.relay) + ", " + k.port.key + ": " + quote(value) + "}", from: m.Place}
+	return &node{key: "port", value: "{relay: " + relay + ", " + key + ": " + quote(value) + "}", from: at}
+}
+
+// octetsOf reads hex digits, nil where there are none.
+func octetsOf(digits string) []byte {
+	b, err := hex.DecodeString(digits)
+	if err != nil || len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+// unquoted is the text of a value.
+func unquoted(v string) string {
+	if s, err := strconv.Unquote(v); err == nil {
+		return s
+	}
+	return v
 }

@@ -6,8 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"bootd.internal/bootd/importer"
 )
@@ -24,11 +27,17 @@ func importCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 	radvd := fs.String("radvd", "", "radvd.conf `FILE` beside dhcpd's")
 	unbound := fs.String("unbound", "", "unbound.conf `FILE` beside dhcpd's")
 	iface := fs.String("interface", "", "`NAME` of the interface of subnets that name none")
+	relays := fs.String("relay", "", "link-`ADDRESS` of the relay before a subnet, or several with commas")
 	out := fs.String("out", "", "write the inventory to `FILE`, which must not exist")
 	return func(_ context.Context, args []string) error {
 		kinds := []string{"kea", "dhcpd", "radvd"}
 		if args[0] != "dhcpd" && (*radvd != "" || *unbound != "") {
 			return usageError{"--radvd and --unbound stand beside dhcpd"}
+		}
+		known := importer.Known{Interface: *iface}
+		var err error
+		if known.Relays, err = linkAddresses(*relays); err != nil {
+			return err
 		}
 		var result *importer.Result
 		data, err := readConfig("", args[1])
@@ -37,9 +46,9 @@ func importCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 		}
 		switch args[0] {
 		case "kea":
-			result, err = importer.Kea(args[1], data, *iface, readConfig)
+			result, err = importer.Kea(args[1], data, known, readConfig)
 		case "dhcpd":
-			in := importer.ISC{Interface: *iface, Open: readConfig}
+			in := importer.ISC{Known: known, Open: readConfig}
 			in.DHCPD = importer.File{Name: args[1], Data: data}
 			if in.Radvd, err = optional(*radvd); err != nil {
 				return err
@@ -49,7 +58,7 @@ func importCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 			}
 			result, err = in.Import()
 		case "radvd":
-			in := importer.ISC{Interface: *iface, Open: readConfig, Radvd: importer.File{Name: args[1], Data: data}}
+			in := importer.ISC{Known: known, Open: readConfig, Radvd: importer.File{Name: args[1], Data: data}}
 			result, err = in.Import()
 		default:
 			return usageError{fmt.Sprintf("%q cannot be read, want kea, dhcpd or radvd%s", args[0], didYouMean(args[0], kinds))}
@@ -72,6 +81,26 @@ func importCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 		}
 		return nil
 	}
+}
+
+// linkAddresses reads the option --relay.
+func linkAddresses(text string) ([]netip.Addr, error) {
+	var all []netip.Addr
+	for word := range strings.SplitSeq(text, ",") {
+		word = strings.TrimSpace(word)
+		if word == "" {
+			continue
+		}
+		a, err := netip.ParseAddr(word)
+		if err != nil || !a.Is6() || a.Is4In6() || !a.IsGlobalUnicast() || a.Zone() != "" {
+			return nil, usageError{fmt.Sprintf("--relay %q is no global IPv6 address, such as 2001:db8:2::1", word)}
+		}
+		if slices.Contains(all, a) {
+			return nil, usageError{fmt.Sprintf("--relay names %s twice", a)}
+		}
+		all = append(all, a)
+	}
+	return all, nil
 }
 
 // writeInventory writes to standard output, or to a file that is new.
