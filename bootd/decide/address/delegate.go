@@ -52,10 +52,12 @@ func (x *exchange) partHolder(ia IA) string {
 }
 
 // ownsPart reports whether a prefix is the client's: DUID and IAID name it; a listed card goes by its IAID alone, whatever
-// DUID its system made since.
+// DUID its system made since. What a card had while it was listed is still its own, by all three: the host that the prefix is
+// kept for now waits until it was told.
 func (x *exchange) ownsPart(b lease.Binding, ia IA) bool {
 	if x.match.NIC == nil {
-		return b.Holder == x.partHolder(ia)
+		return b.Holder == x.partHolder(ia) ||
+			!strings.HasPrefix(b.Holder, lease.ClientPrefix) && x.mac.Valid() && b.MAC == x.mac && b.Has(x.claim(ia))
 	}
 	return b.BelongsTo(x.holder, x.mac) && (len(b.Claims) == 0 || slices.ContainsFunc(b.Claims, func(c lease.Claim) bool { return c.IAID == ia.IAID }))
 }
@@ -335,7 +337,7 @@ func (g *granting) redelegated(i int, ia IA) IAReply {
 		}
 		out.Prefixes = append(out.Prefixes, PrefixLease{Prefix: p})
 		if found && g.ownsPart(b, ia) {
-			if b, ok := b.Release(g.claim(ia), g.now); ok {
+			if b, ok := g.dropPart(b, ia); ok {
 				g.parts[i].ops = append(g.parts[i].ops, g.restPart(p, b))
 			}
 		}
@@ -433,6 +435,15 @@ func viaText(via netip.Addr, link string) string {
 	return strings.TrimSuffix(fmt.Sprintf("via %s on %s", via, link), " on ")
 }
 
+// dropPart gives up what an IA has of a prefix. One that ran out is nobody's and does not rest: another client may have a
+// part of it, or more than it, by now.
+func (x *exchange) dropPart(b lease.Binding, ia IA) (lease.Binding, bool) {
+	if !b.InForce(x.now) {
+		return b, false
+	}
+	return b.Release(x.claim(ia), x.now)
+}
+
 // restPart writes what a release left. A prefix that the inventory keeps for another host by now does not rest: that host
 // waits for it.
 func (x *exchange) restPart(p netip.Prefix, b lease.Binding) store.Op {
@@ -451,7 +462,7 @@ func (x *exchange) releaseParts(ops []store.Op, ia IA) (all []store.Op, known, o
 		case !found:
 		case x.ownsPart(b, ia):
 			known = true
-			if b, ok := b.Release(x.claim(ia), x.now); ok {
+			if b, ok := x.dropPart(b, ia); ok {
 				ops = append(ops, x.restPart(p, b))
 				x.event(timeline.DHCPRelease, reason.Changed, p.String(), b.State.String())
 			}

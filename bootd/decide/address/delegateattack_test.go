@@ -1,0 +1,220 @@
+package address
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"bootd.internal/bootd/decide/who"
+	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/lease"
+	"bootd.internal/bootd/site"
+	"bootd.internal/bootd/store"
+)
+
+// lastPart is a network with one part, which nobody has a claim to.
+const lastPart = `defaults: {preferred: 30m, valid: 1h}
+networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64", unknown: pool, delegate: {pool: "2001:db8:0:100::/60", length: 60}}
+`
+
+const last = "2001:db8:0:100::/60"
+
+// has is the answer to one IA_PD that gets a prefix.
+func has(p string) string { return "1: " + p + " 30m0s/1h0m0s T1 15m0s T2 24m0s" }
+
+// TestDelegateRace: everybody is offered the last prefix, one has it, and the others hear that there is none; also when all ask
+// at once.
+func TestDelegateRace(t *testing.T) {
+	d := newDelegator(t, lastPart)
+	for client := byte(10); client < 14; client++ {
+		d.want(d.ask(Solicit, client, pd(1)), has(last))
+	}
+	d.want(d.ask(RequestMsg, 11, pd(1, last)), has(last))
+	d.want(d.ask(RequestMsg, 10, pd(1, last)), "1: status 6")
+	d.want(d.ask(Solicit, 10, pd(1, last)), "1: status 6")
+	d.want(d.ask(RequestMsg, 11, pd(2, last)), "2: status 6") // another IA of the same client
+	d.want(d.ask(Renew, 11, pd(1, last)), has(last))
+
+	d = newDelegator(t, lastPart)
+	var wait sync.WaitGroup
+	got := make([]Decision, 16)
+	for i := range got {
+		m := ident.MAC{0x52, 0x54, 0, 0xaa, 2, byte(i)}
+		q := Request{Msg: RequestMsg, Client: ident.NewDUIDLL(m), Server: d.snap.ServerDUID, IAs: []IA{pd(1, last)}, At: site.Arrival{Link: "eth1", Index: 2}}
+		q.Evidence = who.Client(q.Client)
+		wait.Go(func() {
+			if err := d.store.Update(t.Context(), func(v store.View) []store.Op {
+				got[i] = Decide(d.snap, v, q, d.now)
+				return got[i].Ops
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	have := map[string]int{}
+	for _, g := range got {
+		have[told(g)]++
+	}
+	if diff := cmp.Diff(map[string]int{has(last): 1, "1: status 6": len(got) - 1}, have); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestDelegateReleasedByAnother: who is not the holder gives nothing back: neither by the holder's card under another DUID, nor
+// by its DUID with another IAID, nor as a listed host, nor by a prefix around it or inside it.
+func TestDelegateReleasedByAnother(t *testing.T) {
+	d := newDelegator(t, delegating)
+	m := ident.MAC{0x52, 0x54, 0, 0xaa, 1, 30}
+	pooled, kept := given(t, d.ask(RequestMsg, 30, pd(1))), given(t, d.ask(RequestMsg, 1, pd(1)))
+	around := func(p netip.Prefix, bits int) string { return netip.PrefixFrom(p.Addr(), bits).Masked().String() }
+	for _, p := range []netip.Prefix{pooled, kept} {
+		before := d.binding(p)
+		for name, got := range map[string]Decision{
+			"another client":        d.ask(Release, 31, pd(1, p.String())),
+			"another host":          d.ask(Release, 2, pd(1, p.String())),
+			"the area around":       d.ask(Release, 30, pd(1, around(p, 59))),
+			"an area inside":        d.ask(Release, 1, pd(1, around(p, 64))),
+			"another IAID":          d.ask(Release, 30, pd(2, p.String())),
+			"the host's other IAID": d.ask(Release, 1, pd(2, p.String())),
+			"another DUID": d.decide(Request{Msg: Release, Client: ident.DUID("\x00\x01\x00\x01\x01\x02\x03\x04" + string(m[:])), IAs: []IA{pd(1, p.String())}, At: site.Arrival{
+				Link: "eth1", Index: 2, Via: m.EUI64(netip.MustParsePrefix("fe80::/64")),
+			}}),
+		} {
+			if !strings.HasSuffix(told(got), ": status 3") || len(got.Ops) > 0 {
+				t.Errorf("%s, by %s: %s, %d writes", p, name, told(got), len(got.Ops))
+			}
+		}
+		if diff := cmp.Diff(before, d.binding(p), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+			t.Errorf("%s: %s", p, diff)
+		}
+	}
+}
+
+// TestDelegateExpired: a prefix that ran out is its client's again while it is nobody's; another's, it is gone.
+func TestDelegateExpired(t *testing.T) {
+	for _, m := range []Msg{RequestMsg, Renew, Rebind} {
+		d := newDelegator(t, lastPart)
+		d.ask(RequestMsg, 10, pd(1))
+		d.now = d.now.Add(2 * time.Hour)
+		d.want(d.ask(m, 10, pd(1, last)), has(last))
+		if b := d.binding(netip.MustParsePrefix(last)); !b.ValidUntil.Equal(d.now.Add(time.Hour + lease.Slack)) {
+			t.Errorf("%s: %+v", m, b)
+		}
+		d.now = d.now.Add(2 * time.Hour)
+		d.want(d.ask(RequestMsg, 11, pd(1)), has(last))
+		want := "1: status 3"
+		if m == RequestMsg {
+			want = "1: status 6"
+		}
+		d.want(d.ask(m, 10, pd(1, last)), want)
+		d.want(d.ask(Release, 10, pd(1, last)), "1: status 3")
+		d.want(d.ask(Renew, 11, pd(1, last)), has(last))
+	}
+}
+
+// TestDelegateLateWord: what a client says of a prefix that ran out long ago takes nothing from whoever has a part of it, or all
+// of it and more, since the pool's length changed.
+func TestDelegateLateWord(t *testing.T) {
+	for _, length := range []string{"64", "56"} {
+		for _, m := range []Msg{Release, Renew, Rebind} {
+			d := newDelegator(t, strings.Replace(lastPart, "100::/60", "100::/56", 1))
+			late := given(t, d.ask(RequestMsg, 10, pd(1, last)))
+			d.now = d.now.Add(2 * time.Hour)
+			d.serve(strings.NewReplacer("100::/60", "100::/56", "length: 60", "length: "+length).Replace(lastPart))
+			p := given(t, d.ask(RequestMsg, 11, pd(1, netip.PrefixFrom(late.Addr(), 64).String(), netip.PrefixFrom(late.Addr(), 56).String())))
+			if !p.Overlaps(late) {
+				t.Fatalf("%s lies elsewhere than %s", p, late)
+			}
+			d.ask(m, 10, pd(1, late.String()))
+			d.want(d.ask(Renew, 11, pd(1, p.String())), has(p.String()))
+		}
+	}
+}
+
+// TestDelegatePoolMoves: after a reload that moves the pool a held prefix ends at the next word of its client, which has one of
+// the new pool in the same answer; until then it is nobody else's.
+func TestDelegatePoolMoves(t *testing.T) {
+	const elsewhere = "2001:db8:0:200::/60"
+	moved := strings.Replace(lastPart, last, elsewhere, 1)
+	ended := "1: " + elsewhere + " 30m0s/1h0m0s " + last + " 0s/0s T1 15m0s T2 24m0s"
+	for _, m := range []Msg{Renew, Rebind} {
+		d := newDelegator(t, lastPart)
+		d.ask(RequestMsg, 10, pd(1))
+		d.serve(moved)
+		d.want(d.ask(m, 11, pd(1, last)), "1: status 3")
+		d.want(d.ask(m, 10, pd(1, last)), ended)
+		if b := d.binding(netip.MustParsePrefix(last)); b.State != lease.Resting {
+			t.Errorf("%s: what lies outside is %s", m, b.State)
+		}
+		d.want(d.ask(m, 10, pd(1, elsewhere)), has(elsewhere))
+		d.serve(lastPart) // back again: it rests for its last holder
+		d.want(d.ask(RequestMsg, 11, pd(1)), "1: status 6")
+		d.want(d.ask(Renew, 10, pd(1, elsewhere)), "1: "+last+" 30m0s/1h0m0s "+elsewhere+" 0s/0s T1 15m0s T2 24m0s")
+	}
+	d := newDelegator(t, lastPart)
+	d.ask(RequestMsg, 10, pd(1))
+	d.serve(moved)
+	d.want(d.ask(RequestMsg, 10, pd(1, last)), has(elsewhere))
+	d.serve(strings.Replace(lastPart, `, delegate: {pool: "2001:db8:0:100::/60", length: 60}`, "", 1)) // none at all
+	d.want(d.ask(Renew, 10, pd(1, last)), "1: "+last+" 0s/0s")
+	d.want(d.ask(Release, 10, pd(1, elsewhere)), "")
+}
+
+// TestDelegateMovesToAnotherHost: a prefix that the inventory now keeps for another host, while the first still has it, is that
+// host's as soon as the first one hears of it, whether the first is still listed or not; never both have it.
+func TestDelegateMovesToAnotherHost(t *testing.T) {
+	const p = "2001:db8:0:120::/60"
+	toB := strings.NewReplacer(`, delegate: "`+p+`"}`, "}", `::102"}`, `::102", delegate: "`+p+`"}`).Replace(delegating)
+	gone := strings.Join(append(strings.Split(toB, "\n")[:4], strings.Split(toB, "\n")[5:]...), "\n")
+	for name, text := range map[string]string{"still listed": toB, "no longer listed": gone, "no longer answered": strings.Replace(gone, "unknown: pool", "unknown: ignore", 1)} {
+		for _, m := range []Msg{Renew, Rebind, Release} {
+			d := newDelegator(t, delegating)
+			d.want(d.ask(RequestMsg, 1, pd(1)), has(p))
+			d.serve(text)
+			if early := given(t, d.ask(RequestMsg, 2, pd(1))); early.String() == p {
+				t.Fatalf("%s: b has what a still has", name)
+			}
+			got := told(d.ask(m, 1, pd(1, p)))
+			if strings.HasSuffix(name, "answered") {
+				if want := "silence: unknown-host"; got != want {
+					t.Errorf("%s, %s: %s", name, m, got)
+				}
+				d.now = d.now.Add(62 * time.Minute)
+			} else if m != Release && !strings.Contains(got, p+" 0s/0s") {
+				t.Errorf("%s, %s: a hears %q", name, m, got)
+			}
+			if got := given(t, d.ask(RequestMsg, 2, pd(1))); got.String() != p {
+				t.Errorf("%s: after a %s b has %s", name, m, got)
+			}
+			if got := told(d.ask(RequestMsg, 1, pd(1, p))); strings.Contains(got, p) {
+				t.Errorf("%s: both have it: %s", name, got)
+			}
+		}
+	}
+}
+
+// TestDelegateListedLater: a client of the pool that the inventory lists by its card keeps its part, and so does a host that is
+// listed no more.
+func TestDelegateListedLater(t *testing.T) {
+	d := newDelegator(t, delegating)
+	p := given(t, d.ask(RequestMsg, 9, pd(1)))
+	d.serve(delegating + fmt.Sprintf("  c: {mac: %q, address: \"2001:db8:1::103\"}\n", ident.MAC{0x52, 0x54, 0, 0xaa, 1, 9}))
+	d.want(d.ask(Renew, 9, pd(1, p.String())), has(p.String()))
+	if b := d.binding(p); b.Holder != "c/net0" {
+		t.Errorf("held by %q", b.Holder)
+	}
+	d.serve(delegating)
+	d.want(d.ask(Renew, 9, pd(1, p.String())), has(p.String()))
+	if b := d.binding(p); !strings.HasPrefix(b.Holder, lease.ClientPrefix) {
+		t.Errorf("held by %q", b.Holder)
+	}
+	d.want(d.ask(Release, 9, pd(1, p.String())), "")
+}
