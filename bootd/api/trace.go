@@ -73,15 +73,17 @@ func (s *server) traced(who string) (f trace.Filter, err error) {
 }
 
 // Trace gives each exchange of a host, MAC or DUID, or of all, to take, until the daemon ends, ctx ends or take says false.
-// begun, which may be nil, is called once nothing is missed any more.
-func (c *Client) Trace(ctx context.Context, who string, begun func(), take func(trace.Exchange) bool) error {
+// begun, which may be nil, is called once nothing is missed any more; its error ends the trace.
+func (c *Client) Trace(ctx context.Context, who string, begun func() error, take func(trace.Exchange) bool) error {
 	resp, err := c.do(ctx, http.MethodGet, "/v1/trace?"+url.Values{"who": {who}}.Encode(), nil)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	if begun != nil {
-		begun()
+		if err := begun(); err != nil {
+			return err
+		}
 	}
 	for in := json.NewDecoder(resp.Body); ; {
 		var x trace.Exchange

@@ -24,10 +24,11 @@ func TestTrace(t *testing.T) {
 	}
 	for who, want := range map[string]byte{"": 1, "r1n02": 2, "02:00:00:00:00:03": 3} {
 		var got []trace.Exchange
-		err := f.client.Trace(t.Context(), who, func() {
+		err := f.client.Trace(t.Context(), who, func() error {
 			give("r1n01", 1)
 			give("r1n02", 2)
 			give("", 3)
+			return nil
 		}, func(x trace.Exchange) bool {
 			got = append(got, x)
 			return false
@@ -35,6 +36,10 @@ func TestTrace(t *testing.T) {
 		if err != nil || len(got) != 1 || got[0].Query[0] != want || got[0].Reason != reason.Answered {
 			t.Errorf("%q: %v, %+v", who, err, got)
 		}
+	}
+	full := errors.New("no room")
+	if err := f.client.Trace(t.Context(), "", func() error { return full }, nil); !errors.Is(err, full) {
+		t.Errorf("an error at its beginning: %v", err)
 	}
 	err := f.client.Trace(t.Context(), "r9", nil, nil)
 	var refused *api.Error

@@ -171,7 +171,8 @@ const (
 	Unauthorized
 	// TLSFailed: a TLS handshake came to nothing.
 	TLSFailed
-	// UnicastForbidden: a DHCPv6 message to one server's address that belongs to a group (RFC 8415 section 16).
+	// UnicastForbidden: a client sent a DHCPv6 message, of any kind, to an address of the server instead of the group (RFC
+	// 9915 section 16).
 	UnicastForbidden
 
 	end

@@ -6,6 +6,7 @@ import (
 	"iter"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"bootd.internal/bootd/ident"
@@ -179,7 +180,7 @@ func (r *resolver) pools() {
 				o := newPool(r.snap.Secret, p, ranges)
 				o.Size = int(o.slots)
 				n.Pools = append(n.Pools, o)
-				o.less(p.Masked().Addr())
+				o.lessReserved()
 			}
 		}
 		if n.Link != nil {
@@ -213,5 +214,28 @@ func (n *Network) less(a netip.Addr) {
 func (o *Pool) less(a netip.Addr) {
 	if o.Holds(a) {
 		o.Size--
+	}
+}
+
+// lessReserved takes the addresses off that no machine may have (inventory.Unusable). All are looked at only where one of the
+// ranges begins or ends beside reserved identifiers: in one that goes far past them hardly one is a slot.
+func (o *Pool) lessReserved() {
+	near := func(r inventory.Range) bool {
+		for _, a := range []netip.Addr{r.First, r.Last} {
+			b := a.As16()
+			if iid := [5]byte(b[8:13]); iid == [5]byte{0x02, 0x00, 0x5e, 0xff, 0xfe} || iid == [5]byte{0xfd, 0xff, 0xff, 0xff, 0xff} {
+				return true
+			}
+		}
+		return false
+	}
+	if !slices.ContainsFunc(o.ranges, near) {
+		o.less(o.Prefix.Masked().Addr())
+		return
+	}
+	for slot := range o.slots {
+		if inventory.Unusable(o.Prefix.Prefix, o.addr(slot)) != "" {
+			o.Size--
+		}
 	}
 }

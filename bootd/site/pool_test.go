@@ -27,6 +27,10 @@ func TestPools(t *testing.T) {
 		{"a whole /64", `prefix: "2001:db8:1::/64", pool: "::/64"}}`, []int{65536}, "2001:db8:1::/64"},
 		{"a whole /64 and more", `prefix: "2001:db8:100::/56", pool: ["2001:db8:100:1::/64", "2001:db8:100:2::10-2001:db8:100:2::1f"]}}`, []int{65536}, "2001:db8:100::/62"},
 		{"relays inside", `relay: ["2001:db8:1::11", "2001:db8:1::1"], prefix: "2001:db8:1::/64", pool: "::/123"}}`, []int{29}, "2001:db8:1::/123"},
+		{"reserved anycast identifiers inside", `prefix: "2001:db8:1::/64", pool: "::fdff:ffff:ffff:ff78-::fdff:ffff:ffff:ff87"}}`, []int{8}, "2001:db8:1:0:fdff:ffff:ffff:ff78/125"},
+		{"IANA's identifiers inside", `prefix: "2001:db8:1::/64", pool: "::200:5eff:fdff:fff0-::200:5eff:fe00:7"}}`, []int{16}, "2001:db8:1:0:200:5eff:fdff:fff0/124"},
+		{"IANA's identifiers alone", `prefix: "2001:db8:1::/64", pool: "::200:5eff:fe00:0-::200:5eff:feff:ffff"}}`, []int{0}, "2001:db8:1::/64"},
+		{"the same bits are free in a longer prefix", `prefix: "2001:db8:1:0:fdff:ffff:ffff:ff00/120", pool: "::80-::8f"}}`, []int{16}, "2001:db8:1:0:fdff:ffff:ffff:ff80/124"},
 		{"exclusions", `prefix: "2001:db8:1::/64", pool: {ranges: ["::10-::1f", "::40/124"], exclude: ["::18-::47", "::4f"]}}}`, []int{15}, "2001:db8:1::/121"},
 		{"a host inside", `prefix: "2001:db8:1::/64", pool: "::10-::1f"}}
 hosts: {a: {mac: "52:54:00:aa:01:01", address: ["::12", "::100"]}}`, []int{15}, "2001:db8:1::10/124"},

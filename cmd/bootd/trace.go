@@ -29,37 +29,48 @@ func traceCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error
 	count := fs.Int("count", 0, "end after `NUMBER` messages of clients")
 	return func(ctx context.Context, args []string) (err error) {
 		if *count < 0 {
-			return usageError{"--count wants a number above 0"}
+			return usageError{"--count wants a number, 0 for no end"}
 		}
 		who := ""
 		if len(args) == 1 {
 			who = args[0]
 		}
 		var show []func(trace.Exchange) error
-		if *pcap != "" {
-			f, err := os.Create(*pcap)
-			if err != nil {
-				return fmt.Errorf("making the capture: %w", err)
-			}
-			defer func() { err = errors.Join(err, f.Close()) }()
-			if _, err := f.Write(trace.CaptureHeader()); err != nil {
-				return fmt.Errorf("writing the capture: %w", err)
-			}
-			show = append(show, func(x trace.Exchange) error {
-				if len(x.Query) == 0 {
-					return nil
-				}
-				_, err := f.Write(x.Capture())
-				return err
-			})
-		}
 		if out := json.NewEncoder(a.stdout); *asJSON {
 			show = append(show, func(x trace.Exchange) error { return out.Encode(jsonExchange(x)) })
 		} else {
 			show = append(show, func(x trace.Exchange) error { return writeExchange(a.stdout, x) })
 		}
 		seen := 0
-		begun := func() { fmt.Fprintln(a.stderr, "tracing DHCPv6, interrupt to end") }
+		var file *os.File
+		// The file is made when the daemon has taken the order, so that one without a daemon or with a wrong HOST leaves an
+		// older capture as it is.
+		begun := func() error {
+			if *pcap != "" {
+				f, err := os.Create(*pcap)
+				if err != nil {
+					return fmt.Errorf("making the capture: %w", err)
+				}
+				file = f
+				if _, err := file.Write(trace.CaptureHeader()); err != nil {
+					return fmt.Errorf("writing the capture: %w", err)
+				}
+				show = append(show, func(x trace.Exchange) error {
+					if len(x.Query) == 0 {
+						return nil
+					}
+					_, err := file.Write(x.Capture())
+					return err
+				})
+			}
+			fmt.Fprintln(a.stderr, "tracing DHCPv6, interrupt to end")
+			return nil
+		}
+		defer func() {
+			if file != nil {
+				err = errors.Join(err, file.Close())
+			}
+		}()
 		failed := w.client().Trace(ctx, who, begun, func(x trace.Exchange) bool {
 			for _, f := range show {
 				if err = f(x); err != nil {

@@ -4,7 +4,11 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
+	"io/fs"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -84,5 +88,26 @@ func TestJSONExchange(t *testing.T) {
 	}
 	if strings.Contains(string(text), `"answer"`) {
 		t.Errorf("silence has an answer: %s", text)
+	}
+}
+
+// TestTraceKeepsCapture: an order that comes to nothing leaves an older capture as it is, and makes none.
+func TestTraceKeepsCapture(t *testing.T) {
+	dir := t.TempDir()
+	old, fresh := filepath.Join(dir, "old.pcap"), filepath.Join(dir, "new.pcap")
+	if err := os.WriteFile(old, []byte("a capture"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{old, fresh} {
+		a := app{stdout: io.Discard, stderr: io.Discard, getenv: func(string) string { return "" }}
+		if code := a.run(t.Context(), []string{"trace", "--run", dir, "--pcap", file}); code != exitFault {
+			t.Errorf("without a daemon the exit code is %d", code)
+		}
+	}
+	if data, err := os.ReadFile(old); err != nil || string(data) != "a capture" {
+		t.Errorf("the old capture is %q, %v", data, err)
+	}
+	if _, err := os.Stat(fresh); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a capture was made: %v", err)
 	}
 }

@@ -252,7 +252,7 @@ func newAsker(t *testing.T, r *labtest.Rack, n *lab.Node) *asker {
 	begun, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		err := r.Daemon.API.Trace(ctx, "", func() { close(begun) }, func(x trace.Exchange) bool {
+		err := r.Daemon.API.Trace(ctx, "", func() error { close(begun); return nil }, func(x trace.Exchange) bool {
 			a.traced <- x
 			return true
 		})

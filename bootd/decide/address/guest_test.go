@@ -150,6 +150,22 @@ func TestGuestKeepsItsAddress(t *testing.T) {
 	}
 }
 
+// TestGuestDeclines: a machine that found its address in use by another gets the next one, not the same again.
+func TestGuestDeclines(t *testing.T) {
+	snap, engine, m, now := openRack(t, open), memory.New(), guestMAC(5), sitetest.Now()
+	a := asks(t, engine, snap, from(m, RequestMsg), now)
+	q := from(m, Decline)
+	q.IAs[0].Addrs = []netip.Addr{a}
+	if d := decide(t, snap, engine, q, now).Decision; d.Reason != reason.Changed {
+		t.Errorf("the Decline: %s", d.Reason)
+	}
+	for _, msg := range []Msg{Solicit, RequestMsg} {
+		if b := asks(t, engine, snap, from(m, msg), now.Add(time.Minute)); b == a || !b.IsValid() {
+			t.Errorf("after %s was declined, %s got %s", a, msg, b)
+		}
+	}
+}
+
 // TestGuestWithoutMAC: DUID and IAID make the address where no MAC is seen.
 func TestGuestWithoutMAC(t *testing.T) {
 	snap, engine := openRack(t, open), memory.New()
