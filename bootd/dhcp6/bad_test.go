@@ -62,6 +62,15 @@ func relays(n int) []byte {
 	return b
 }
 
+// loop is what a relay makes of a message that comes back to it again and again.
+func loop(times int) []byte {
+	b := msg(address.Solicit, clientID())
+	for i := range times {
+		b = relay(byte(i), b, opt(dhcpv6.OptionInterfaceID, 'x'))
+	}
+	return b
+}
+
 // bad is one datagram that gets no answer.
 type bad struct {
 	name string
@@ -120,6 +129,9 @@ func badInput() []bad {
 		{"remote-id without its enterprise", relay(0, msg(1), opt(dhcpv6.OptionRemoteID, 0, 0, 9)), reason.Malformed},
 		{"two MACs", relay(0, msg(1), opt(dhcpv6.OptionClientLinkLayerAddr, 0, 1, 2, 0, 0, 0, 0, 1), opt(dhcpv6.OptionClientLinkLayerAddr, 0, 1, 2, 0, 0, 0, 0, 2)), reason.Malformed},
 		{"junk in relay-supplied options", relay(0, msg(1), opt(dhcpv6.OptionRSOO, 0, 65, 0, 9, 1)), reason.Malformed},
+		{"a loop of relays, the last time", loop(8), reason.None},
+		{"a loop of relays", loop(9), reason.Oversized},
+		{"a loop of relays that drop what they add", relay(8, msg(address.Solicit)), reason.Oversized},
 		{"hop count 255", relay(255, msg(address.Solicit)), reason.Oversized},
 		{"Relay-Forward without a message", relay(0, nil), reason.Malformed},
 		{"Relay-Forward cut short", relay(0, nil)[:33], reason.Malformed},

@@ -50,6 +50,7 @@ func TestEveryLineIsTested(t *testing.T) {
 			"Relay-Forward with two messages",
 		},
 		"30 relay levels, hop 255":             {"nine relay levels", "thirty relay levels", "hop count 255"},
+		"a relay loop":                         {"a loop of relays", "a loop of relays that drop what they add"},
 		"Relay-Forward without option 9":       {"Relay-Forward without a message", "Relay-Forward cut short"},
 		"option 79 of 0, 17, 200 octets":       {"option 79 of 0 octets", "option 79 of 17 octets", "option 79 of 200 octets"},
 		"Relay-Reply sent to us":               {"Relay-Reply", "Relay-Reply in a Relay-Forward"},

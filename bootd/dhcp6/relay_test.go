@@ -166,6 +166,31 @@ func TestTwoRelaysOnOneLink(t *testing.T) {
 	}
 }
 
+// TestTwoRelaysForwardOne: what one client says comes through two relays of its link, also by one link-address: each relay gets
+// an answer, they say the same, and one lease is written.
+func TestTwoRelaysForwardOne(t *testing.T) {
+	client, seen := startRacks(t, nil)
+	inner := msg(address.Solicit, opt(dhcpv6.OptionClientID, []byte(ident.NewDUIDLL(node2()))...), ia(dhcpv6.OptionIANA), opt(dhcpv6.OptionRapidCommit))
+	var said []byte
+	for i, link := range []string{rack2, "2001:db8:2::2", rack2} {
+		id := opt(dhcpv6.OptionInterfaceID, byte(i))
+		_, reply := unwrap(t, ask(t, client, forward(0, link, ll, inner, id, relayPort())))
+		want := reason.Changed
+		if i > 0 {
+			want = reason.Retransmit
+		}
+		if o := seen.next(t); o.Outcome.Reason != want || o.Outcome.Host != "node2" {
+			t.Errorf("by relay %d: observed %+v", i, o)
+		}
+		if i == 0 {
+			said = reply
+		}
+		if diff := cmp.Diff(said, reply); diff != "" || len(reply) == 0 || reply[0] != byte(address.ReplyMsg) {
+			t.Errorf("by relay %d the client hears % x: %s", i, reply, diff)
+		}
+	}
+}
+
 // TestRelayRefused: silence, each with its reason and, where a person can do something, the line to paste.
 func TestRelayRefused(t *testing.T) {
 	listed := func(int, netip.Addr) (ident.MAC, bool) { return ident.MAC{0x52, 0x54, 0, 0, 1, 0}, true }
@@ -282,6 +307,10 @@ func FuzzRelay(f *testing.F) {
 	f.Add(relays(8))
 	f.Add(relays(30))
 	f.Add(relay(255, msg(address.Solicit)))
+	f.Add(loop(8))
+	f.Add(loop(9))
+	f.Add(forward(8, rack2, ll, anonymous()))
+	f.Add(forward(1, rack2, rack2, forward(0, "2001:db8:2::2", ll, anonymous(), relayPort()), relayPort()))
 	f.Add(relay(1, relay(0, []byte{12, 0, 0, 0, 0})))
 	f.Add(relay(0, msg(1), opt(dhcpv6.OptionRelayMsg, msg(1)...)))
 	for _, n := range []int{0, 8, 17, 200} {
