@@ -386,12 +386,13 @@ func (d *dhcpd) prefixRange(s *statement, n *iscNetwork, args []string) {
 // maxCover bounds the prefixes that a range falls into.
 const maxCover = 16
 
-// cover gives the fewest prefixes that hold the prefixes of a length from first to last and nothing else.
+// cover gives the fewest prefixes that hold the prefixes of a length from first to last and nothing else. Ends that are no
+// prefixes of that length are refused, as dhcpd does.
 func cover(first, last netip.Addr, bits int) ([]netip.Prefix, bool) {
 	var out []netip.Prefix
 	end := netip.PrefixFrom(last, bits).Masked()
 	at := netip.PrefixFrom(first, bits)
-	if at != at.Masked() {
+	if at != at.Masked() || end.Addr() != last {
 		return nil, false
 	}
 	for {
