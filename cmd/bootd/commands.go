@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"bootd.internal/bootd/api"
@@ -107,17 +108,47 @@ func (c command) flags(a app) (*flag.FlagSet, func(context.Context, []string) er
 	return fs, c.setup(a, fs)
 }
 
-// flagFault names the flag that was probably meant.
+// flagFault names the flag that was probably meant, or what the value of one has to be.
 func (c command) flagFault(fs *flag.FlagSet, err error) string {
 	msg := err.Error()
 	name, ok := strings.CutPrefix(msg, "flag provided but not defined: ")
 	if !ok {
-		return msg
+		return valueFault(fs, msg)
 	}
 	var known []string
 	fs.VisitAll(func(f *flag.Flag) { known = append(known, f.Name) })
 	meant := didYouMean(strings.TrimLeft(name, "-"), known)
 	return fmt.Sprintf("unknown option -%s%s", name, strings.Replace(meant, "mean ", "mean --", 1))
+}
+
+// valueFault says what a flag wants, of which package flag says only that it could not read it.
+func valueFault(fs *flag.FlagSet, msg string) string {
+	_, rest, ok := strings.Cut(msg, "value ")
+	quoted, err := strconv.QuotedPrefix(rest)
+	if !ok || err != nil {
+		return msg
+	}
+	_, rest, _ = strings.Cut(rest[len(quoted):], " -")
+	name, fault, _ := strings.Cut(rest, ": ")
+	f := fs.Lookup(name)
+	if f == nil {
+		return msg
+	}
+	dashes, want := "--", "true or false"
+	if len(name) == 1 {
+		dashes = "-"
+	}
+	switch g, _ := f.Value.(flag.Getter); g.Get().(type) {
+	case bool:
+	case uint64:
+		want = "a number from 0"
+	default:
+		want = "a number"
+	}
+	if fault == "value out of range" {
+		want = "a smaller number"
+	}
+	return fmt.Sprintf("%s%s %s: want %s", dashes, name, quoted, want)
 }
 
 func (c command) help() string {
