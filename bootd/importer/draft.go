@@ -224,6 +224,7 @@ const maxRounds = 20
 // result proves the inventory: what the grammar refuses is taken out and becomes a note. The error is that nothing is left
 // to be served.
 func (d *draft) result() (*Result, error) {
+	d.renewals()
 	for range maxRounds {
 		p := d.page()
 		if p.Len() > maxInventory {

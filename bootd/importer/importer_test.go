@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -277,6 +278,43 @@ func TestFlexID(t *testing.T) {
 	} {
 		if got, ok := readFlexID(text); got != want || ok != (want.key != "") {
 			t.Errorf("%s: %+v, %v", text, got, ok)
+		}
+	}
+}
+
+// TestRenewals: times of renewal of all stay those of all, although one network's addresses are preferred for less.
+func TestRenewals(t *testing.T) {
+	for _, c := range []struct{ subnet, want, note string }{
+		{`"preferred-lifetime": 900, "valid-lifetime": 1800`, "t2: 12m, t1: 450s", "t1 1000s comes too late for subnet2, which is preferred for 15m: there it is 450s"},
+		{`"preferred-lifetime": 1200, "valid-lifetime": 1800`, "t2: 16m, t1: 10m", "t2 2000s comes too late for subnet2, which is preferred for 20m: there it is 16m"},
+		{`"preferred-lifetime": 1900, "valid-lifetime": 4000`, "t2: 1520s", "t2 2000s comes too late for subnet2, which is preferred for 1900s: there it is 1520s"},
+		{`"preferred-lifetime": 3600, "rebind-timer": 900`, "t1: 15m", "t1 1000s comes too late for subnet2, which is preferred for 1h: there it is 15m"},
+		{`"preferred-lifetime": 2, "valid-lifetime": 2`, "t2: 1s, t1: 1s", "t2 2000s comes too late for subnet2, which is preferred for 2s: there it is 1s"},
+		{`"preferred-lifetime": 3600`, "", ""},
+	} {
+		r, err := Kea("kea.conf", []byte(`{ "Dhcp6": { "preferred-lifetime": 3000, "valid-lifetime": 4000, "renew-timer": 1000, "rebind-timer": 2000, "subnet6": [
+  { "id": 1, "subnet": "2001:db8:1::/64", "interface": "eth1" },
+  { "id": 2, "subnet": "2001:db8:2::/64", "interface": "eth2", `+c.subnet+` } ] } }`), Known{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inv, faults := inventory.Parse("inventory.yaml", r.Inventory)
+		if len(faults) > 0 {
+			t.Fatal(faults)
+		}
+		var own []string
+		for line := range strings.Lines(string(r.Inventory)[strings.Index(string(r.Inventory), "subnet2:"):]) {
+			text, _, _ := strings.Cut(line, "#")
+			if text = strings.TrimSpace(text); strings.HasPrefix(text, "t") && text != "t2: 15m" {
+				own = append(own, text)
+			}
+		}
+		if d := inv.Defaults; d.T1.V != 1000*time.Second || d.T2.V != 2000*time.Second || strings.Join(own, ", ") != c.want {
+			t.Errorf("%s: of all %s and %s, of the subnet %q, want %q", c.subnet, d.T1.V, d.T2.V, own, c.want)
+		}
+		told := slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Kind == Corrected && n.Text == c.note })
+		if lost := slices.ContainsFunc(r.Notes, func(n Note) bool { return n.Kind == Lost }); told != (c.note != "") || lost {
+			t.Errorf("%s: %v", c.subnet, r.Notes)
 		}
 	}
 }
