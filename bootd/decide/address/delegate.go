@@ -120,7 +120,7 @@ func (g *granting) movedPart(ia IA) (part, bool) {
 	}
 	for _, p := range g.match.Host.Delegated {
 		b, found := g.binding(p)
-		if !found || !b.BelongsTo(g.holder, g.mac) || g.overlapped(p) ||
+		if !found || !b.BelongsTo(g.holder, g.mac) || g.overlapped(p, ia) ||
 			slices.ContainsFunc(g.parts, func(o part) bool { return o.prefix.IsValid() && o.prefix.Overlaps(p) }) {
 			continue
 		}
@@ -229,7 +229,7 @@ func (g *granting) vacantPart(p netip.Prefix, ia IA) (part, bool) {
 	switch {
 	case c.found && c.b.InForce(g.now) && !g.ownsPart(c.b, ia),
 		slices.ContainsFunc(g.parts, func(o part) bool { return o.prefix.IsValid() && o.prefix.Overlaps(p) }),
-		g.overlapped(p):
+		g.overlapped(p, ia):
 		return c, false
 	}
 	return c, true
@@ -262,8 +262,13 @@ func readArea(rec []byte) (area netip.Prefix, bits int) {
 	return netip.PrefixFrom(netip.AddrFrom16(a), max(bits-maxInside, 0)), bits
 }
 
-// overlapped looks for bindings in force of other lengths that share addresses with p.
-func (x *exchange) overlapped(p netip.Prefix) bool {
+// overlapped looks for bindings in force of other lengths that share addresses with p. What the IA has itself is none: where
+// the length changed at a reload, its new prefix may lie in its old one.
+func (x *exchange) overlapped(p netip.Prefix, ia IA) bool {
+	others := func(q netip.Prefix) bool {
+		b, ok := x.binding(q)
+		return ok && b.InForce(x.now) && !x.ownsPart(b, ia)
+	}
 	raw, _ := x.view.Get(areasKey())
 	looks := 0
 	for rest := raw; len(rest) >= lenArea; rest = rest[lenArea:] {
@@ -275,7 +280,7 @@ func (x *exchange) overlapped(p netip.Prefix) bool {
 			if err != nil {
 				continue
 			}
-			if b, ok := x.binding(around); ok && b.InForce(x.now) {
+			if others(around) {
 				return true
 			}
 		default:
@@ -287,7 +292,7 @@ func (x *exchange) overlapped(p netip.Prefix) bool {
 			}
 			inside := halves(in, n)
 			for i := range uint64(1) << (n - in.Bits()) {
-				if b, ok := x.binding(inside(i)); ok && b.InForce(x.now) {
+				if others(inside(i)) {
 					return true
 				}
 			}

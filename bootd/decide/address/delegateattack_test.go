@@ -218,3 +218,36 @@ func TestDelegateListedLater(t *testing.T) {
 	}
 	d.want(d.ask(Release, 9, pd(1, p.String())), "")
 }
+
+// TestDelegateResized: where the length of what a client gets changes, its own old prefix does not stand in its way: the new one
+// may have addresses of it, and comes with the very answer that ends the old one. To others the old one is still taken.
+func TestDelegateResized(t *testing.T) {
+	const kept = "2001:db8:0:120::/60"
+	for _, now := range []string{"2001:db8:0:120::/59", "2001:db8:0:128::/61"} {
+		for _, m := range []Msg{Renew, Rebind, RequestMsg} {
+			d := newDelegator(t, delegating)
+			d.want(d.ask(RequestMsg, 1, pd(1)), has(kept))
+			d.serve(strings.Replace(delegating, kept, now, 1))
+			got := told(d.ask(m, 1, pd(1, kept)))
+			if want := "1: " + now + " 30m0s/1h0m0s"; !strings.HasPrefix(got, want) {
+				t.Errorf("%s: a host whose %s became %s hears %q", m, kept, now, got)
+			}
+			d.want(d.ask(Renew, 1, pd(1, now)), has(now))
+			d.ask(Release, 1, pd(1, now))
+			d.want(d.ask(RequestMsg, 1, pd(1)), has(now))
+		}
+	}
+	d := newDelegator(t, lastPart)
+	d.want(d.ask(RequestMsg, 10, pd(1)), has(last))
+	d.serve(strings.Replace(lastPart, "length: 60", "length: 64", 1))
+	d.want(d.ask(RequestMsg, 11, pd(1)), "1: status 6")
+	d.want(d.ask(RequestMsg, 10, pd(2)), "2: status 6")
+	p := d.ask(Renew, 10, pd(1, last)).Reply.IAs[0].Prefixes
+	if len(p) != 2 || p[0].Prefix.Bits() != 64 || p[1].Prefix.String() != last || p[1].Valid != 0 {
+		t.Fatalf("the client of the only part hears %v", p)
+	}
+	d.want(d.ask(Renew, 10, pd(1, p[0].Prefix.String())), has(p[0].Prefix.String()))
+	d.want(d.ask(RequestMsg, 11, pd(1)), "1: status 6") // it rests
+	d.now = d.now.Add(lease.RestFor + time.Second)
+	given(t, d.ask(RequestMsg, 11, pd(1)))
+}
