@@ -20,14 +20,16 @@ import (
 // octet. The calls never wait, so that the runtime is not told of them: it would give the processor away to another thread for
 // a call that is over in a moment.
 type Batch struct {
-	conn  syscall.RawConn
-	in    []unix.Mmsghdr
-	from  []unix.RawSockaddrInet6
-	came  []pktinfo6
-	bufs  [][]byte
-	got   int
-	queue queue
-	zones map[uint32]zone
+	conn syscall.RawConn
+	// waited: what goes out together has waited for room already.
+	waited bool
+	in     []unix.Mmsghdr
+	from   []unix.RawSockaddrInet6
+	came   []pktinfo6
+	bufs   [][]byte
+	got    int
+	queue  queue
+	zones  map[uint32]zone
 
 	// What a system call did, and the functions that make it.
 	n          int
@@ -96,10 +98,17 @@ func (b *Batch) recvmmsg(fd uintptr) bool {
 	return b.failed != unix.EAGAIN
 }
 
-// sendmmsg sends what there is room for, and reports false when there is none.
+// sendmmsg sends what there is room for. Where there is none it waits a moment, once for all that goes out together, and then
+// EAGAIN is the answer's fault. The kernel keeps what goes to a neighbour that does not say its MAC for three seconds, and it
+// counts against the socket: whoever waited for that would let one machine with an invented address silence the server.
 func (b *Batch) sendmmsg(fd uintptr) bool {
 	b.n, b.failed = many(unix.SYS_SENDMMSG, fd, b.rest)
-	return b.failed != unix.EAGAIN
+	if b.failed == unix.EAGAIN && !b.waited {
+		b.waited = true
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, roomWait)
+		b.n, b.failed = many(unix.SYS_SENDMMSG, fd, b.rest)
+	}
+	return true
 }
 
 // many makes one of the two system calls, which take the same arguments but for recvmmsg's timeout, here none.

@@ -195,7 +195,7 @@ func (b *Batch) Flush() {
 			break
 		}
 	}
-	b.queue.n, b.rest = 0, nil
+	b.queue.n, b.rest, b.waited = 0, nil, false
 }
 
 // one sends the one answer that is queued, and keeps nothing of it.
@@ -205,7 +205,7 @@ func (b *Batch) one() error {
 	if err == nil && b.failed != 0 {
 		err = b.failed
 	}
-	b.queue.answers[0].data, b.queue.parts[0], b.queue.n, b.rest = nil, unix.Iovec{}, 0, nil
+	b.queue.answers[0].data, b.queue.parts[0], b.queue.n, b.rest, b.waited = nil, unix.Iovec{}, 0, nil, false
 	return err
 }
 
