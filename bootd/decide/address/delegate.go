@@ -24,6 +24,8 @@ type part struct {
 	prefix, exclude netip.Prefix
 	b               lease.Binding
 	found           bool
+	// held is what the binding is of, where that is not the prefix but one around or inside it, which keeps the IA from it.
+	held netip.Prefix
 	// preferredUntil and validUntil are those of the pool; zero: it does not end.
 	preferredUntil, validUntil time.Time
 	// kept: the inventory keeps it for the host.
@@ -95,7 +97,11 @@ func (g *granting) keptPart(ia IA) (part, bool) {
 		c, ok := g.vacantPart(p, ia)
 		if !ok {
 			if c.found && c.b.InForce(g.now) && !c.b.BelongsTo(g.holder, g.mac) {
-				g.event(timeline.Warning, reason.NoAddrsAvail, p.String(), fmt.Sprintf("held by %q until %s", c.b.Holder, c.b.ValidUntil.UTC().Format(time.RFC3339)))
+				detail := fmt.Sprintf("held by %q until %s", c.b.Holder, c.b.ValidUntil.UTC().Format(time.RFC3339))
+				if c.held.IsValid() {
+					detail = fmt.Sprintf("%s is %s", c.held, detail)
+				}
+				g.event(timeline.Warning, reason.NoAddrsAvail, p.String(), detail)
 			}
 			continue
 		}
@@ -120,8 +126,11 @@ func (g *granting) movedPart(ia IA) (part, bool) {
 	}
 	for _, p := range g.match.Host.Delegated {
 		b, found := g.binding(p)
-		if !found || !b.BelongsTo(g.holder, g.mac) || g.overlapped(p, ia) ||
+		if !found || !b.BelongsTo(g.holder, g.mac) ||
 			slices.ContainsFunc(g.parts, func(o part) bool { return o.prefix.IsValid() && o.prefix.Overlaps(p) }) {
+			continue
+		}
+		if _, taken := g.overlapped(p, ia); taken {
 			continue
 		}
 		b.Claims = nil
@@ -226,13 +235,16 @@ func (g *granting) poolPart(p netip.Prefix, ia IA) (part, bool) {
 func (g *granting) vacantPart(p netip.Prefix, ia IA) (part, bool) {
 	c := part{prefix: p}
 	c.b, c.found = g.binding(p)
-	switch {
-	case c.found && c.b.InForce(g.now) && !g.ownsPart(c.b, ia),
-		slices.ContainsFunc(g.parts, func(o part) bool { return o.prefix.IsValid() && o.prefix.Overlaps(p) }),
-		g.overlapped(p, ia):
+	if c.found && c.b.InForce(g.now) && !g.ownsPart(c.b, ia) ||
+		slices.ContainsFunc(g.parts, func(o part) bool { return o.prefix.IsValid() && o.prefix.Overlaps(p) }) {
 		return c, false
 	}
-	return c, true
+	held, taken := g.overlapped(p, ia)
+	if held.IsValid() {
+		c.held = held
+		c.b, c.found = g.binding(held)
+	}
+	return c, !taken
 }
 
 // areasKey is where it stands in which areas prefixes of which length were ever given out: so a change of a pool's length
@@ -262,9 +274,9 @@ func readArea(rec []byte) (area netip.Prefix, bits int) {
 	return netip.PrefixFrom(netip.AddrFrom16(a), max(bits-maxInside, 0)), bits
 }
 
-// overlapped looks for bindings in force of other lengths that share addresses with p. What the IA has itself is none: where
-// the length changed at a reload, its new prefix may lie in its old one.
-func (x *exchange) overlapped(p netip.Prefix, ia IA) bool {
+// overlapped looks for bindings in force of other lengths that share addresses with p, and gives the first, zero where it did
+// not look at all. What the IA has itself is none: where the length changed at a reload, its new prefix may lie in its old one.
+func (x *exchange) overlapped(p netip.Prefix, ia IA) (held netip.Prefix, taken bool) {
 	others := func(q netip.Prefix) bool {
 		b, ok := x.binding(q)
 		return ok && b.InForce(x.now) && !x.ownsPart(b, ia)
@@ -281,24 +293,24 @@ func (x *exchange) overlapped(p netip.Prefix, ia IA) bool {
 				continue
 			}
 			if others(around) {
-				return true
+				return around, true
 			}
 		default:
 			if in.Bits() < p.Bits() {
 				in = p
 			}
 			if looks += 1 << (n - in.Bits()); looks > 1<<maxInside {
-				return true
+				return netip.Prefix{}, true
 			}
 			inside := halves(in, n)
 			for i := range uint64(1) << (n - in.Bits()) {
-				if others(inside(i)) {
-					return true
+				if q := inside(i); others(q) {
+					return q, true
 				}
 			}
 		}
 	}
-	return false
+	return netip.Prefix{}, false
 }
 
 // halves gives the prefixes of a length inside another.

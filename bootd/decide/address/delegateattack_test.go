@@ -16,6 +16,7 @@ import (
 	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/store"
+	"bootd.internal/bootd/timeline"
 )
 
 // lastPart is a network with one part, which nobody has a claim to.
@@ -250,4 +251,31 @@ func TestDelegateResized(t *testing.T) {
 	d.want(d.ask(RequestMsg, 11, pd(1)), "1: status 6") // it rests
 	d.now = d.now.Add(lease.RestFor + time.Second)
 	given(t, d.ask(RequestMsg, 11, pd(1)))
+}
+
+// TestDelegateWaits: a host that has to wait for what is kept for it is told of with who has it, or has a part of it.
+func TestDelegateWaits(t *testing.T) {
+	d := newDelegator(t, lastPart)
+	d.ask(RequestMsg, 10, pd(1))
+	for kept, want := range map[string]string{
+		last:                   `held by "duid 00:03:00:01:52:54:00:aa:01:0a iaid 00000001" until `,
+		"2001:db8:0:100::/56":  last + ` is held by "duid 00:03:00:01:52:54:00:aa:01:0a iaid 00000001" until `,
+		"2001:db8:0:10f::/64":  last + ` is held by "duid 00:03:00:01:52:54:00:aa:01:0a iaid 00000001" until `,
+		"2001:db8:0:1000::/64": "",
+	} {
+		text := lastPart
+		if kept == "2001:db8:0:100::/56" { // a pool may not lie inside it
+			text = strings.Replace(lastPart, last, "2001:db8:0:200::/60", 1)
+		}
+		d.serve(text + "hosts:\n  a: {mac: \"52:54:00:aa:01:01\", address: \"2001:db8:1::101\", delegate: \"" + kept + "\"}\n")
+		got := ""
+		for _, e := range d.ask(Solicit, 1, pd(1)).Events {
+			if e.Kind == timeline.Warning && e.Addr == kept {
+				got += e.Detail
+			}
+		}
+		if got, _, _ = strings.Cut(got, "20"+d.now.Format("06")+"-"); got != want {
+			t.Errorf("%s: told %q, want %q", kept, got, want)
+		}
+	}
 }
