@@ -83,12 +83,22 @@ type Store interface {
 	// ErrReadOnly: nothing was written and nothing will be until the engine is reopened; a transaction without Ops,
 	// all of whose reads are durable, still succeeds.
 	Update(ctx context.Context, fn func(View) []Op) error
+	// Start is the first half of Update: it runs fn and does not wait for the disk. The Commit's Wait is the second half.
+	Start(fn func(View) []Op) Commit
 	// Read runs fn over committed state, which may be ahead of the disk.
 	Read(fn func(View))
 	// Scan walks the records of one table whose ID starts with prefix, in ascending order of ID.
 	Scan(t Table, prefix string) iter.Seq2[Key, []byte]
 	// Watch yields the full state of one table, a Change with Synced, then commits in order, until ctx ends.
 	Watch(ctx context.Context, t Table) iter.Seq[Change]
+}
+
+// Commit is a transaction under way, as Start gives it. It belongs to one goroutine.
+type Commit interface {
+	// Done reports whether Wait would give its result at once.
+	Done() bool
+	// Wait returns what Update would. It may run fn again, where others were faster or a failed sync undid what fn saw.
+	Wait(ctx context.Context) error
 }
 
 // Errors of Update. Engines wrap them, so compare with errors.Is.

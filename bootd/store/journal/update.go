@@ -37,40 +37,81 @@ type attempt struct {
 }
 
 // Update runs fn and returns when its Ops and all it saw are durable; see store.Store. Further errors: the cause of
-// ctx's end when it ended before anything was committed, store.ErrClosed, store.ErrInvalid. fn must not call Update or
+// ctx's end when it ended before anything was committed, store.ErrClosed, store.ErrInvalid. fn must not call Update, Start or
 // Stats, except in its first memory.OptimisticRuns runs.
 func (e *Engine) Update(ctx context.Context, fn func(store.View) []store.Op) error {
-	for run := 0; ; run++ {
-		if ctx.Err() != nil {
-			return fmt.Errorf("updating store: %w", context.Cause(ctx))
+	if ctx.Err() != nil {
+		return fmt.Errorf("updating store: %w", context.Cause(ctx))
+	}
+	c := commit{e: e, fn: fn}
+	c.run()
+	return c.Wait(ctx)
+}
+
+// Start is Update up to the wait for the disk; see store.Store.
+func (e *Engine) Start(fn func(store.View) []store.Op) store.Commit {
+	c := &commit{e: e, fn: fn}
+	c.run()
+	return c
+}
+
+// commit is one transaction under way.
+type commit struct {
+	e    *Engine
+	fn   func(store.View) []store.Op
+	runs int
+	last attempt
+	err  error
+}
+
+// run runs fn until nothing but the disk can change its outcome.
+func (c *commit) run() {
+	for {
+		c.last, c.err = c.e.try(c.fn, c.runs >= memory.OptimisticRuns)
+		c.runs++
+		if c.err != nil || c.last.wait != nil || !c.last.again {
+			return
 		}
-		a, err := e.try(fn, run >= memory.OptimisticRuns)
-		if err != nil {
-			return err
-		}
-		if a.wait == nil {
-			if !a.again {
-				return nil
-			}
-			e.retries.Add(1)
-			continue
-		}
+		c.e.retries.Add(1)
+	}
+}
+
+// Done reports whether the outcome stands.
+func (c *commit) Done() bool {
+	if c.err != nil || c.last.wait == nil {
+		return true
+	}
+	select {
+	case <-c.last.wait.done:
+		return c.last.wait.err == nil && !c.last.again
+	default:
+		return false
+	}
+}
+
+// Wait returns once the outcome stands, or is ErrUnknown because ctx ended.
+func (c *commit) Wait(ctx context.Context) error {
+	for c.err == nil && c.last.wait != nil {
 		select {
-		case <-a.wait.done:
+		case <-c.last.wait.done:
 		case <-ctx.Done():
-			if a.again {
-				continue
+			if c.last.again {
+				return fmt.Errorf("updating store: %w", context.Cause(ctx))
 			}
 			return fmt.Errorf("%w: waiting for the journal: %w", store.ErrUnknown, context.Cause(ctx))
 		}
-		if a.again {
-			continue
+		if !c.last.again {
+			if err := c.last.wait.err; err == nil || c.last.writes && !errors.Is(err, store.ErrReadOnly) {
+				return err
+			}
+			// What it read or built upon is undone, and nothing of it was written. It may stand on what is durable.
 		}
-		if err := a.wait.err; err == nil || a.writes && !errors.Is(err, store.ErrReadOnly) {
-			return err
+		if ctx.Err() != nil {
+			return fmt.Errorf("updating store: %w", context.Cause(ctx))
 		}
-		// What it read or built upon is undone, and nothing of it was written. It may stand on what is durable.
+		c.run()
 	}
+	return c.err
 }
 
 // try runs fn once. If alone, nobody commits meanwhile.

@@ -47,6 +47,17 @@ func (e *Engine) Update(ctx context.Context, fn func(store.View) []store.Op) err
 	}
 }
 
+// Start runs fn and commits its Ops at once.
+func (e *Engine) Start(fn func(store.View) []store.Op) store.Commit {
+	return settled{e.Update(context.Background(), fn)}
+}
+
+// settled is a transaction that has its outcome.
+type settled struct{ err error }
+
+func (settled) Done() bool                   { return true }
+func (s settled) Wait(context.Context) error { return s.err }
+
 // try runs fn once and reports whether its changes were committed. If alone, nobody commits meanwhile.
 func (e *Engine) try(fn func(store.View) []store.Op, alone bool) (bool, error) {
 	if alone {
