@@ -105,12 +105,14 @@ const (
 	maxSenders = 256
 )
 
-// sender finds the card that a datagram came from.
-func (s *Server) sender(d *datagram, now time.Time) (ident.MAC, bool) {
+// relayed reports whether a datagram says that a relay sent it.
+func (d *datagram) relayed() bool {
+	return len(d.octets) > 0 && d.octets[0] == byte(dhcpv6.MessageTypeRelayForward)
+}
+
+// relaySender finds the card of a relay.
+func (s *Server) relaySender(d *datagram, now time.Time) (ident.MAC, bool) {
 	from := d.from.Addr().WithZone("")
-	if d.buf[0] != byte(dhcpv6.MessageTypeRelayForward) {
-		return s.cfg.Neighbours.MAC(d.link, from)
-	}
 	at := seat{d.link, from}
 	c := &s.senders
 	c.mu.Lock()

@@ -43,7 +43,7 @@ func TestLink(t *testing.T) {
 	seen := make(recorder, 4096)
 	server, err := New(Config{
 		Snapshot: func() *site.Snapshot { return snap }, Store: memory.New(), Observer: seen,
-		Neighbours: netiftest.Neighbours{}, Now: sitetest.Now, Workers: 1, // observed in the order of the wire
+		Neighbours: netiftest.Neighbours{}, Now: sitetest.Now, Lanes: 1, // observed in the order of the wire
 	})
 	if err != nil {
 		t.Fatal(err)

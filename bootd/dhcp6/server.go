@@ -7,15 +7,18 @@ import (
 	"hash/maphash"
 	"net"
 	"net/netip"
-	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/net/ipv6"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/ident"
+	"bootd.internal/bootd/ingress"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
 	"bootd.internal/bootd/store"
@@ -25,9 +28,12 @@ import (
 const (
 	// serverPort is where servers and relays listen (RFC 8415 section 7.2).
 	serverPort = 547
-	// defaultWorkers is that many because a worker waits for the disk: each sync takes along all that wait.
-	defaultWorkers = 128
-	defaultQueue   = 1024
+	// defaultLanes is that many because a lane waits for the disk: each sync takes along all that wait.
+	defaultLanes = 32
+	// batchSize is how many datagrams a lane takes at once.
+	batchSize = 64
+	// lastLook is how long the socket is still read at the end: what waits in it was heard.
+	lastLook = 20 * time.Millisecond
 	// receiveBuffer holds the first packets of a rack that gets its power back.
 	receiveBuffer = 4 << 20
 	// commitTimeout bounds the wait for the store: the client has asked again by then (SOL_TIMEOUT and REQ_TIMEOUT are
@@ -45,20 +51,21 @@ type Observer interface {
 	Observe(timeline.Observation)
 }
 
-// Neighbours finds the MAC behind an on-link source address.
+// Neighbours finds the MAC behind an on-link source address. Known is MAC for packets that came with one that MAC was asked for.
 type Neighbours interface {
 	MAC(ifindex int, a netip.Addr) (ident.MAC, bool)
+	Known(ifindex int, a netip.Addr) (ident.MAC, bool)
 }
 
-// Config is what a Server needs. Workers (default 128) is how many packets are decided at once, Queue (default 1024) how
-// many may wait; what comes beyond is dropped as Overload.
+// Config is what a Server needs. Lanes (default 32) is how many batches of packets may wait for the disk; what comes beyond waits in
+// the socket, and what does not fit there is dropped as Overload.
 type Config struct {
-	Snapshot       func() *site.Snapshot
-	Store          store.Store
-	Observer       Observer
-	Neighbours     Neighbours
-	Now            func() time.Time
-	Workers, Queue int
+	Snapshot   func() *site.Snapshot
+	Store      store.Store
+	Observer   Observer
+	Neighbours Neighbours
+	Now        func() time.Time
+	Lanes      int
 	// Tracer may be nil.
 	Tracer Tracer
 	// Frames opens a link for the search for other DHCPv6 servers; nil: nobody searches, and nothing is held back.
@@ -71,8 +78,10 @@ type Server struct {
 	conn  *net.UDPConn
 	group *ipv6.PacketConn
 	ready chan struct{}
-	queue chan *datagram
-	pool  sync.Pool
+	// front holds a token for each lane that reads.
+	front chan struct{}
+	// lost are the datagrams that the socket had no room for.
+	lost losses
 
 	mu sync.Mutex
 	// searches are those of the links that are served, by interface number.
@@ -85,12 +94,11 @@ type Server struct {
 
 // datagram is one packet as it came in.
 type datagram struct {
-	buf  [maxDatagram]byte
-	n    int
-	over bool // it was longer than buf
-	from netip.AddrPort
-	dst  netip.Addr
-	link int
+	octets []byte
+	over   bool // there were more
+	from   netip.AddrPort
+	dst    netip.Addr
+	link   int
 	// mac is who sent the frame, seen: it is known.
 	mac  ident.MAC
 	seen bool
@@ -100,11 +108,8 @@ type datagram struct {
 func New(cfg Config) (*Server, error) { return listen(cfg, serverPort) }
 
 func listen(cfg Config, port int) (*Server, error) {
-	if cfg.Workers <= 0 {
-		cfg.Workers = defaultWorkers
-	}
-	if cfg.Queue <= 0 {
-		cfg.Queue = defaultQueue
+	if cfg.Lanes <= 0 {
+		cfg.Lanes = defaultLanes
 	}
 	lc := net.ListenConfig{Control: control}
 	pc, err := lc.ListenPacket(context.Background(), "udp6", netip.AddrPortFrom(netip.IPv6Unspecified(), uint16(port)).String())
@@ -114,11 +119,10 @@ func listen(cfg Config, port int) (*Server, error) {
 	conn := pc.(*net.UDPConn)
 	s := &Server{
 		cfg: cfg, conn: conn, group: ipv6.NewPacketConn(conn),
-		ready: make(chan struct{}), queue: make(chan *datagram, cfg.Queue),
+		ready: make(chan struct{}), front: make(chan struct{}, readers()),
 		searches: map[int]*search{},
 		ports:    ports{seed: maphash.MakeSeed()},
 	}
-	s.pool.New = func() any { return new(datagram) }
 	if err := s.group.SetControlMessage(ipv6.FlagInterface|ipv6.FlagDst, true); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("asking for interface and destination of DHCPv6 packets: %w", err)
@@ -160,69 +164,56 @@ func (s *Server) String() string { return "dhcp6" }
 // Ready is closed when packets are read.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Run answers until ctx ends, then decides what waits, and closes the socket. It runs once. Errors: the socket failed.
+// readers is how many lanes read at once: each keeps a processor busy, and half of them are left to the kernel's side and the disk.
+func readers() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+
+// Run answers until ctx ends, and what the socket then holds, and closes the socket. It runs once. Errors: the socket failed.
 func (s *Server) Run(ctx context.Context) error {
-	var workers sync.WaitGroup
-	for range s.cfg.Workers {
-		workers.Go(func() {
-			for d := range s.queue {
-				s.serve(ctx, d)
-				s.pool.Put(d)
+	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Now().Add(lastLook)) })
+	defer stop()
+	var lanes errgroup.Group
+	for range s.cfg.Lanes {
+		lanes.Go(func() error {
+			err := (&lane{s: s}).run(ctx)
+			if err != nil {
+				_ = s.conn.SetReadDeadline(time.Unix(1, 0)) // it ends the other lanes
 			}
+			return err
 		})
 	}
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }) // wakes the reader
 	close(s.ready)
-	err := s.read(ctx)
-	stop()
-	close(s.queue)
-	workers.Wait()
+	err := lanes.Wait()
 	if e := s.conn.Close(); e != nil && err == nil {
 		err = fmt.Errorf("closing DHCPv6 socket: %w", e)
 	}
 	return err
 }
 
-// read hands datagrams to the workers until ctx ends.
-func (s *Server) read(ctx context.Context) error {
-	oob := make([]byte, 128)
-	for failures := 0; ctx.Err() == nil; {
-		d := s.pool.Get().(*datagram)
-		n, oobn, flags, from, err := s.conn.ReadMsgUDPAddrPort(d.buf[:], oob)
-		switch {
-		case err == nil:
-			failures = 0
-		case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
-			return nil
-		default: // an ICMP error that a reply drew, or a broken socket
-			if failures++; failures >= maxReadErrors || errors.Is(err, net.ErrClosed) {
-				return fmt.Errorf("reading DHCPv6 socket: %w", err)
-			}
-			continue
-		}
-		d.n, d.over, d.from = n, flags&unix.MSG_TRUNC != 0, from
-		d.mac, d.seen = ident.MAC{}, false // a datagram is used again: what is dropped must not go by the last one's card
-		if d.link, d.dst = arrival(oob[:oobn]); d.link == 0 {
-			s.pool.Put(d)
-			continue // the kernel tells it of every packet
-		}
-		select {
-		case s.queue <- d:
-		default:
-			s.observe(d, "", reason.Outcome{Reason: reason.Overload}, nil)
-			s.trace(d, s.cfg.Now(), "", reason.Outcome{Reason: reason.Overload}, sent{})
-			s.pool.Put(d)
-		}
-	}
-	return nil
+// losses is the socket's count of what it had no room for, and when it was looked at.
+type losses struct {
+	mu     sync.Mutex
+	count  uint32
+	looked time.Time
 }
 
-// arrival reads the interface and the destination from the control message IPV6_PKTINFO.
-func arrival(oob []byte) (ifindex int, dst netip.Addr) {
-	var cm ipv6.ControlMessage
-	if err := cm.Parse(oob); err != nil {
-		return 0, netip.Addr{}
+// lookEvery is the time between two looks at the socket's count under load.
+const lookEvery = 100 * time.Millisecond
+
+// overflow observes what the socket had no room for since the last look.
+func (s *Server) overflow(now time.Time) {
+	s.lost.mu.Lock()
+	defer s.lost.mu.Unlock()
+	if now.Sub(s.lost.looked) < lookEvery && !now.Before(s.lost.looked) {
+		return
 	}
-	dst, _ = netip.AddrFromSlice(cm.Dst)
-	return cm.IfIndex, dst
+	s.lost.looked = now
+	count, err := ingress.Dropped(s.conn)
+	if err != nil {
+		return // it counts for people; nothing hangs on it
+	}
+	for ; s.lost.count != count; s.lost.count++ {
+		s.cfg.Observer.Observe(timeline.Observation{
+			Adapter: adapter, Message: address.Msg(0).String(), Outcome: reason.Outcome{Reason: reason.Overload},
+		})
+	}
 }

@@ -53,8 +53,11 @@ type zone struct {
 }
 
 // Batch makes one that reads up to n datagrams of up to size octets, and answers each with up to room octets.
-func (c *Conn) Batch(n, size, room int) *Batch {
-	raw, _ := c.udp.SyscallConn() // it fails for a connection that was never made
+func (c *Conn) Batch(n, size, room int) *Batch { return NewBatch(c.udp, n, size, room) }
+
+// NewBatch is Conn.Batch for a socket that was opened elsewhere, with IPV6_V6ONLY and IPV6_RECVPKTINFO.
+func NewBatch(udp *net.UDPConn, n, size, room int) *Batch {
+	raw, _ := udp.SyscallConn() // it fails for a connection that was never made
 	b := &Batch{
 		conn: raw, zones: map[uint32]zone{},
 		in: make([]unix.Mmsghdr, n), from: make([]unix.RawSockaddrInet6, n), came: make([]pktinfo6, n), bufs: make([][]byte, n),
@@ -137,6 +140,14 @@ func (b *Batch) Datagram(i int) ([]byte, Peer, bool) {
 		}
 	}
 	return b.bufs[i][:m.Len], p, m.Hdr.Flags&unix.MSG_TRUNC != 0
+}
+
+// Dest is the address that a datagram was sent to, a group's too; invalid when the kernel did not say.
+func (b *Batch) Dest(i int) netip.Addr {
+	if info := b.pktinfo(i); info != nil {
+		return netip.AddrFrom16(info.Addr)
+	}
+	return netip.Addr{}
 }
 
 // pktinfo is where a datagram came in; nil when the kernel did not say.

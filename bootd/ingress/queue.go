@@ -40,6 +40,8 @@ type outgoing struct {
 	count, size, octets int
 	// full: the last one is shorter, and none may follow.
 	full bool
+	// err is what became of it.
+	err unix.Errno
 }
 
 // segment is a control message with the length of datagrams, as long as CMSG_SPACE makes it.
@@ -74,7 +76,7 @@ func newQueue(n, room int) queue {
 // add queues an answer; its receiver is in it already.
 func (q *queue) add(p []byte, to, local netip.Addr, index int) {
 	a := &q.answers[q.n]
-	a.data, a.from = p, unix.Inet6Pktinfo{}
+	a.data, a.from, a.err = p, unix.Inet6Pktinfo{}, 0
 	if local.IsValid() && !local.IsMulticast() {
 		a.from.Addr = local.As16()
 		if local.IsLinkLocalUnicast() || to.IsLinkLocalUnicast() {
@@ -181,6 +183,20 @@ func (b *Batch) Send(p []byte, peer Peer) {
 	b.queue.add(p, peer.Addr.Addr(), peer.Local, peer.Index)
 }
 
+// SendOn is Send over the interface that the peer's Index names, whatever the routes say.
+func (b *Batch) SendOn(p []byte, peer Peer) {
+	b.Send(p, peer)
+	b.queue.answers[b.queue.n-1].from.Ifindex = uint32(peer.Index)
+}
+
+// Failed says why an answer could not be sent; i counts those that the last Flush sent. Nil: it went out.
+func (b *Batch) Failed(i int) error {
+	if err := b.queue.answers[i].err; err != 0 {
+		return err
+	}
+	return nil
+}
+
 // Flush sends what is queued. What cannot be sent to one peer is dropped, the rest goes out. Two answers to one peer may change
 // places.
 func (b *Batch) Flush() {
@@ -191,6 +207,7 @@ func (b *Batch) Flush() {
 			continue
 		}
 		first := b.queue.groups[at] // an error is that of the first that is left
+		b.queue.answers[first].err = b.failed
 		if at++; b.queue.answers[first].count > 1 && !b.apart(first) {
 			break
 		}
@@ -219,6 +236,7 @@ func (b *Batch) apart(first int) bool {
 		if !b.write(q.single) {
 			return false
 		}
+		q.answers[i].err = b.failed
 	}
 	return true
 }

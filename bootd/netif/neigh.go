@@ -92,6 +92,15 @@ func (n *Neighbours) MAC(ifindex int, a netip.Addr) (ident.MAC, bool) {
 	return n.fromKernel(ifindex, a)
 }
 
+// Known is MAC without a look at what the link delivered since: for the packets that were read together with one that MAC was
+// just asked for.
+func (n *Neighbours) Known(ifindex int, a netip.Addr) (ident.MAC, bool) {
+	key := neighbour{ifindex: ifindex, addr: a.As16()}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.recall(key)
+}
+
 func (n *Neighbours) learned(ifindex int, a netip.Addr) (ident.MAC, bool) {
 	key := neighbour{ifindex: ifindex, addr: a.As16()}
 	n.mu.Lock()
@@ -99,6 +108,11 @@ func (n *Neighbours) learned(ifindex int, a netip.Addr) (ident.MAC, bool) {
 	if f, ok := n.sockets[ifindex]; ok {
 		_ = n.drainLocked(f, ifindex) // its owner, the Listener, hears of a broken socket by itself
 	}
+	return n.recall(key)
+}
+
+// recall looks at what was learned. The caller holds mu.
+func (n *Neighbours) recall(key neighbour) (ident.MAC, bool) {
 	if m, ok := n.young[key]; ok {
 		return m, true
 	}

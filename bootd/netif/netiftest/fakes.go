@@ -93,6 +93,9 @@ func (n Neighbours) MAC(ifindex int, a netip.Addr) (ident.MAC, bool) {
 	return n.MACFunc(ifindex, a)
 }
 
+// Known is MAC.
+func (n Neighbours) Known(ifindex int, a netip.Addr) (ident.MAC, bool) { return n.MAC(ifindex, a) }
+
 // Table gives Neighbours that know the given addresses on every link.
 func Table(known map[netip.Addr]ident.MAC) Neighbours {
 	return Neighbours{MACFunc: func(_ int, a netip.Addr) (ident.MAC, bool) {
