@@ -106,6 +106,9 @@ func (l *lane) serve(ctx context.Context, n int, resign func()) {
 	if n == batchSize {
 		l.s.overflow(start)
 	}
+	if len(l.waiting) > 0 {
+		l.waiting[0].commit.Sync() // one for all, and it works while the others are answered
+	}
 	l.answer(ctx, l.ready, snap, start)
 	if len(l.waiting) == 0 {
 		return

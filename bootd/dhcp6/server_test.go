@@ -212,6 +212,7 @@ func (f faulty) Start(fn func(store.View) []store.Op) store.Commit {
 // failed is a transaction that failed.
 type failed struct{ err error }
 
+func (failed) Sync()                        {}
 func (failed) Done() bool                   { return true }
 func (f failed) Wait(context.Context) error { return f.err }
 

@@ -83,7 +83,8 @@ type Store interface {
 	// ErrReadOnly: nothing was written and nothing will be until the engine is reopened; a transaction without Ops,
 	// all of whose reads are durable, still succeeds.
 	Update(ctx context.Context, fn func(View) []Op) error
-	// Start is the first half of Update: it runs fn and does not wait for the disk. The Commit's Wait is the second half.
+	// Start is the first half of Update: it runs fn and does not wait for the disk. The Commit's Wait is the second half, and must
+	// follow: until some Commit's Sync or Wait the disk is not even asked.
 	Start(fn func(View) []Op) Commit
 	// Read runs fn over committed state, which may be ahead of the disk.
 	Read(fn func(View))
@@ -97,6 +98,8 @@ type Store interface {
 type Commit interface {
 	// Done reports whether Wait would give its result at once.
 	Done() bool
+	// Sync lets the disk begin with all that was started.
+	Sync()
 	// Wait returns what Update would. It may run fn again, where others were faster or a failed sync undid what fn saw.
 	Wait(ctx context.Context) error
 }

@@ -36,6 +36,16 @@ type attempt struct {
 	writes bool
 }
 
+// ended reports whether there is a batch and its outcome is known.
+func (a attempt) ended() bool {
+	select {
+	case <-a.wait.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Update runs fn and returns when its Ops and all it saw are durable; see store.Store. Further errors: the cause of
 // ctx's end when it ended before anything was committed, store.ErrClosed, store.ErrInvalid. fn must not call Update, Start or
 // Stats, except in its first memory.OptimisticRuns runs.
@@ -78,20 +88,23 @@ func (c *commit) run() {
 
 // Done reports whether the outcome stands.
 func (c *commit) Done() bool {
-	if c.err != nil || c.last.wait == nil {
-		return true
-	}
+	return c.err != nil || c.last.wait == nil || c.last.ended() && c.last.wait.err == nil && !c.last.again
+}
+
+// Sync wakes the committer.
+func (c *commit) Sync() {
 	select {
-	case <-c.last.wait.done:
-		return c.last.wait.err == nil && !c.last.again
+	case c.e.wake <- struct{}{}:
 	default:
-		return false
 	}
 }
 
 // Wait returns once the outcome stands, or is ErrUnknown because ctx ended.
 func (c *commit) Wait(ctx context.Context) error {
 	for c.err == nil && c.last.wait != nil {
+		if !c.last.ended() {
+			c.Sync()
+		}
 		select {
 		case <-c.last.wait.done:
 		case <-ctx.Done():
@@ -200,9 +213,5 @@ func (e *Engine) commit(p plan) (attempt, error) {
 	b.ops = append(b.ops, p.ops...)
 	b.count++
 	e.head.Store(b.state)
-	select {
-	case e.wake <- struct{}{}:
-	default:
-	}
 	return attempt{wait: b, writes: true}, nil
 }

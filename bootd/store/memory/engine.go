@@ -55,6 +55,7 @@ func (e *Engine) Start(fn func(store.View) []store.Op) store.Commit {
 // settled is a transaction that has its outcome.
 type settled struct{ err error }
 
+func (settled) Sync()                        {}
 func (settled) Done() bool                   { return true }
 func (s settled) Wait(context.Context) error { return s.err }
 
