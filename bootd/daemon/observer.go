@@ -156,6 +156,9 @@ func (o *Observer) write(obs timeline.Observation) {
 	if err != nil {
 		peer = obs.Peer
 	}
+	if peer == "" && obs.From.IsValid() {
+		peer = obs.From.String()
+	}
 	for _, a := range []struct{ key, value string }{ // slog quotes what needs it, once
 		{"host", obs.Outcome.Host}, {"network", obs.Outcome.Network}, {"rule", obs.Outcome.Rule}, {"peer", peer},
 	} {

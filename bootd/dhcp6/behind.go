@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/netip"
-	"strconv"
 	"sync"
 	"time"
 
@@ -39,7 +38,7 @@ func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.T
 	}
 	if why != reason.None {
 		o := timeline.Observation{
-			Adapter: adapter, Message: req.Msg.String(), Outcome: reason.Outcome{Reason: why}, Peer: strconv.Quote(d.from.String()),
+			Adapter: adapter, Message: req.Msg.String(), Outcome: reason.Outcome{Reason: why}, From: d.from,
 		}
 		if carries && !known && link.IsGlobalUnicast() && !link.IsLinkLocalUnicast() {
 			s.relays.note(&o, link, d, l.Name, now)

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"bootd.internal/bootd/decide/address"
@@ -218,7 +217,7 @@ func (s *Server) told(it *item, start time.Time) {
 	}
 	s.cfg.Observer.Observe(timeline.Observation{
 		Adapter: adapter, Message: it.message, Outcome: decision.Outcome, Took: it.out.took, Err: it.out.err,
-		Peer: strconv.Quote(d.from.String()), Events: decision.Events, MAC: seen(it.p.req.Evidence), Heard: decision.Heard,
+		From: d.from, Events: decision.Events, MAC: seen(it.p.req.Evidence), Heard: decision.Heard,
 	})
 	s.trace(d, start, it.p.req.Client, decision.Outcome, it.out)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strconv"
 	"time"
 
 	"bootd.internal/bootd/decide/address"
@@ -123,6 +122,6 @@ func (s *Server) observe(d *datagram, message string, o reason.Outcome, err erro
 		message = address.Msg(0).String()
 	}
 	s.cfg.Observer.Observe(timeline.Observation{
-		Adapter: adapter, Message: message, Outcome: o, Err: err, Peer: strconv.Quote(d.from.String()), MAC: d.mac,
+		Adapter: adapter, Message: message, Outcome: o, Err: err, From: d.from, MAC: d.mac,
 	})
 }

@@ -29,7 +29,7 @@ const (
 	// serverPort is where servers and relays listen (RFC 8415 section 7.2).
 	serverPort = 547
 	// defaultLanes is that many because a lane waits for the disk: each sync takes along all that wait.
-	defaultLanes = 32
+	defaultLanes = 8
 	// batchSize is how many datagrams a lane takes at once.
 	batchSize = 64
 	// lastLook is how long the socket is still read at the end: what waits in it was heard.
@@ -57,7 +57,7 @@ type Neighbours interface {
 	Known(ifindex int, a netip.Addr) (ident.MAC, bool)
 }
 
-// Config is what a Server needs. Lanes (default 32) is how many batches of packets may wait for the disk; what comes beyond waits in
+// Config is what a Server needs. Lanes (default 8) is how many batches of packets may wait for the disk; what comes beyond waits in
 // the socket, and what does not fit there is dropped as Overload.
 type Config struct {
 	Snapshot   func() *site.Snapshot
@@ -211,9 +211,10 @@ func (s *Server) overflow(now time.Time) {
 	if err != nil {
 		return // it counts for people; nothing hangs on it
 	}
-	for ; s.lost.count != count; s.lost.count++ {
+	if n := int(count - s.lost.count); n > 0 {
+		s.lost.count = count
 		s.cfg.Observer.Observe(timeline.Observation{
-			Adapter: adapter, Message: address.Msg(0).String(), Outcome: reason.Outcome{Reason: reason.Overload},
+			Adapter: adapter, Message: address.Msg(0).String(), Outcome: reason.Outcome{Reason: reason.Overload}, Count: n,
 		})
 	}
 }

@@ -178,7 +178,7 @@ func (b *Book) outcome(o timeline.Observation, now time.Time) {
 	t.last = now
 	t.outcomes = append(t.outcomes, Outcome{Time: now, Adapter: o.Adapter, Message: o.Message, Outcome: o.Outcome})
 	if n := len(t.outcomes); n > MaxOutcomes {
-		t.outcomes = slices.Clone(t.outcomes[n-MaxOutcomes:])
+		t.outcomes = t.outcomes[:copy(t.outcomes, t.outcomes[n-MaxOutcomes:])] // in place: this is done for each packet
 	}
 }
 

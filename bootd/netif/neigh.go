@@ -48,6 +48,7 @@ type Neighbours struct {
 	// mu guards all below; it is held for the time of reading what waits on one socket, never across a wait.
 	mu       sync.Mutex
 	sockets  map[int]*os.File
+	frames   frames
 	young    map[neighbour]ident.MAC
 	old      map[neighbour]ident.MAC
 	turned   time.Time
@@ -132,29 +133,30 @@ func (n *Neighbours) drainLocked(f *os.File, ifindex int) error {
 }
 
 func (n *Neighbours) drainFD(fd, ifindex int) error {
-	var buf [ipv6HeaderLen]byte
 	down := false
 	for {
-		size, from, err := unix.Recvfrom(fd, buf[:], unix.MSG_DONTWAIT)
+		got, err := n.frames.read(fd)
 		switch {
-		case errors.Is(err, unix.EAGAIN):
+		case err == unix.EAGAIN:
 			return nil
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.ENETDOWN) && !down:
+		case err == unix.ENETDOWN && !down:
 			down = true // said once when the interface goes down; the socket works again when it comes back
 			continue
-		case err != nil:
+		case err != 0:
 			return err
 		}
-		if sll, ok := from.(*unix.SockaddrLinklayer); ok {
-			n.learn(ifindex, buf[:size], sll)
+		for i := range got {
+			f := &n.frames.all[i]
+			n.learn(ifindex, f.header[:min(int(n.frames.hdrs[i].Len), ipv6HeaderLen)], &f.from)
+		}
+		if got < len(n.frames.all) {
+			return nil
 		}
 	}
 }
 
 // learn remembers where a packet came from, by its frame and not by what it says about itself.
-func (n *Neighbours) learn(ifindex int, header []byte, from *unix.SockaddrLinklayer) {
+func (n *Neighbours) learn(ifindex int, header []byte, from *unix.RawSockaddrLinklayer) {
 	if len(header) < ipv6HeaderLen || int(from.Halen) != len(ident.MAC{}) {
 		return
 	}

@@ -158,7 +158,7 @@ func TestLearning(t *testing.T) {
 		b := make([]byte, ipv6HeaderLen)
 		src := a.As16()
 		copy(b[offSource:], src[:])
-		sll := &unix.SockaddrLinklayer{Halen: uint8(len(hw))}
+		sll := &unix.RawSockaddrLinklayer{Halen: uint8(len(hw))}
 		copy(sll.Addr[:], hw)
 		n.mu.Lock()
 		defer n.mu.Unlock()

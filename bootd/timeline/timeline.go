@@ -107,8 +107,9 @@ type Observation struct {
 	Count int
 	// Err is an internal fault, logged at error level.
 	Err error
-	// Peer is the quoted source address, for the log only.
+	// Peer is the quoted source address, for the log only; From is it where nobody had a reason to write it yet.
 	Peer   string
+	From   netip.AddrPort
 	Events []Event
 	// MAC is who asked, as far as the frame or the neighbour table tells.
 	MAC ident.MAC

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -37,8 +36,7 @@ func serveCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error
 			}
 		}
 		if a.getenv("GOGC") == "" {
-			// A daemon of a few MB collects all the time at the default of 100: under load, a fifth of its CPU.
-			debug.SetGCPercent(400)
+			daemon.TuneHeap()
 		}
 		signals := make(chan os.Signal, 4)
 		signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"syscall"
 	"testing"
 
@@ -125,5 +126,48 @@ func TestWatchShowsDurableOnly(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"a=1 false", "= true"}, got); d != "" {
 		t.Errorf("watch (-want +got):\n%s", d)
+	}
+}
+
+// TestStart: what was started is seen at once, and one sync makes all of it durable once somebody asks for the disk.
+func TestStart(t *testing.T) {
+	e, err := Open(t.TempDir(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	before := e.Stats().Syncs
+	var all []store.Commit
+	for i := range 10 {
+		all = append(all, e.Start(func(store.View) []store.Op {
+			return []store.Op{{Key: store.Key{Table: store.TableLease, ID: strconv.Itoa(i)}, Value: []byte("x")}}
+		}))
+	}
+	reader := e.Start(func(v store.View) []store.Op {
+		if _, ok := v.Get(store.Key{Table: store.TableLease, ID: "9"}); !ok {
+			t.Error("what was started is not seen")
+		}
+		return nil
+	})
+	all = append(all, reader)
+	for i, c := range all {
+		if c.Done() {
+			t.Errorf("%d is done before the disk was asked", i)
+		}
+	}
+	all[0].Sync()
+	for i, c := range all {
+		if err := c.Wait(t.Context()); err != nil || !c.Done() {
+			t.Errorf("%d: error %v, done %t", i, err, c.Done())
+		}
+	}
+	if s := e.Stats(); s.Syncs != before+1 || s.Records != 10 {
+		t.Errorf("%d syncs for %d records, want one for ten", s.Syncs-before, s.Records)
+	}
+	if c := e.Start(func(store.View) []store.Op { return nil }); !c.Done() || c.Wait(t.Context()) != nil {
+		t.Error("a transaction that writes nothing waits")
+	}
+	if c := e.Start(func(store.View) []store.Op { return []store.Op{{}} }); !c.Done() || !errors.Is(c.Wait(t.Context()), store.ErrInvalid) {
+		t.Error("an invalid transaction waits, or ends well")
 	}
 }

@@ -1,0 +1,21 @@
+package daemon
+
+import "testing"
+
+func TestGrowth(t *testing.T) {
+	for _, c := range []struct {
+		live uint64
+		want int
+	}{
+		{0, mostGrowth},
+		{1 << 20, mostGrowth},
+		{4 << 20, 1200},
+		{8 << 20, 600},
+		{12 << 20, leastGrowth},
+		{1 << 30, leastGrowth},
+	} {
+		if got := growth(c.live); got != c.want {
+			t.Errorf("growth(%d) = %d, want %d", c.live, got, c.want)
+		}
+	}
+}
