@@ -146,6 +146,8 @@ func control(_, _ string, c syscall.RawConn) error {
 			{"IPV6_FREEBIND", unix.IPPROTO_IPV6, unix.IPV6_FREEBIND, 1, false},
 			{"SO_RCVBUF", unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer, true},
 			{"SO_RCVBUFFORCE", unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer, true}, // needs CAP_NET_ADMIN
+			{"SO_SNDBUF", unix.SOL_SOCKET, unix.SO_SNDBUF, ingress.SendBuffer, true},
+			{"SO_SNDBUFFORCE", unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, ingress.SendBuffer, true},
 		} {
 			if e := unix.SetsockoptInt(int(fd), o.level, o.opt, o.value); e != nil && !o.mayBeMissed {
 				err = errors.Join(err, fmt.Errorf("setting %s: %w", o.name, e))

@@ -30,9 +30,9 @@ const loopbackName = "lo"
 // receiveBuffer holds what many machines ask at once, in octets; a small datagram takes about one thousand.
 const receiveBuffer = 1 << 20
 
-// sendBuffer is far more than what the kernel keeps for one neighbour that does not say its MAC (unres_qlen_bytes), so that a few
+// SendBuffer is far more than what the kernel keeps for one neighbour that does not say its MAC (unres_qlen_bytes), so that a few
 // of them do not leave the others without room, in octets.
-const sendBuffer = 8 << 20
+const SendBuffer = 8 << 20
 
 // roomWait is how long answers that go out together wait for room, in milliseconds: an interface makes some in that time.
 const roomWait = 2
@@ -68,8 +68,8 @@ func Listen(addr netip.AddrPort) (*Conn, error) {
 			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil { // needs CAP_NET_ADMIN
 				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 			}
-			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer) != nil { // likewise
-				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
+			if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, SendBuffer) != nil { // likewise
+				_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, SendBuffer)
 			}
 		})
 		return errors.Join(err, opt)

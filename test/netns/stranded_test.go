@@ -2,11 +2,16 @@ package netns_test
 
 import (
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bootd.internal/bootd/ident"
+	"bootd.internal/lab/labtest"
+	"bootd.internal/lab/load"
 )
 
 // TestDNSToNobody: somebody asks from an address of the link that no machine has. The kernel keeps the answers until it gives up
@@ -46,9 +51,61 @@ func TestDNSToNobody(t *testing.T) {
 	}
 }
 
+// TestDHCPToNobody: the same with Solicits from a link-local address; a listed machine is served meanwhile.
+func TestDHCPToNobody(t *testing.T) {
+	r := labtest.NewRack(t, labtest.RackConfig{Inventory: poolInventory})
+	liar := r.Client(t, "liar", unlistedMAC)
+	linkLocal(t, liar)
+	n := r.Client(t, "host", listedMAC)
+	if err := n.Sysctl(map[string]string{"net/ipv6/conf/eth0/disable_ipv6": "1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.SetUp("eth0"); err != nil {
+		t.Fatal(err)
+	}
+	solicit := []byte("\x01\x00\x00\x07\x00\x01\x00\x06\x00\x02nobo\x00\x03\x00\x0c\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00")
+	group := netip.MustParseAddr("ff02::1:2")
+	packet := forged(netip.MustParseAddr("fe80::bad"), group, 547, solicit)
+	err := liar.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		eth0, err := net.InterfaceByName("eth0")
+		if err != nil {
+			return err
+		}
+		for range 2000 {
+			if err := unix.Sendto(fd, packet, 0, &unix.SockaddrInet6{Addr: group.As16(), ZoneId: uint32(eth0.Index)}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := ident.ParseMAC(listedMAC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var res load.Result
+	err = n.Do(func() (err error) {
+		res, err = load.Run(labtest.Context(t, patience), load.Config{Interface: "eth0", Clients: 1, Outstanding: 1, Exchanges: 1, Base: m})
+		return err
+	})
+	if err != nil || res.Leases[m] != listedAddr {
+		t.Fatalf("%v: the host has %s", err, res.Leases[m])
+	}
+	if took := res.Latency[0]; took > 2*time.Second { // the kernel gives up after three
+		t.Errorf("four messages took %s", took)
+	}
+}
+
 // forged is an IPv6 packet with a UDP datagram from whatever address.
 func forged(from, to netip.Addr, port uint16, data []byte) []byte {
-	udp := binary.BigEndian.AppendUint16(nil, 5353)
+	udp := binary.BigEndian.AppendUint16(nil, 546)
 	udp = binary.BigEndian.AppendUint16(udp, port)
 	udp = binary.BigEndian.AppendUint16(udp, uint16(8+len(data)))
 	udp = append(append(udp, 0, 0), data...)
