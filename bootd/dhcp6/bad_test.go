@@ -285,7 +285,7 @@ func TestEncodeOptions(t *testing.T) {
 		}
 		return got
 	}
-	b, left := encodeWhole(r, [3]byte{}, node0(), node0())
+	b, left := encodeWhole(nil, r, [3]byte{}, node0(), node0())
 	want := []dhcpv6.OptionCode{1, 2, 3, 300, 301, 16, 59, 23, 39, 103, 17, 41, 24}
 	if diff := cmp.Diff(want, codes(b)); diff != "" || len(b) > lenHeader+maxOptions {
 		t.Errorf("%d octets: %s", len(b), diff)
@@ -294,7 +294,7 @@ func TestEncodeOptions(t *testing.T) {
 		t.Error(diff)
 	}
 	r.BootURL, r.HTTPClient = "", false
-	b, left = encodeWhole(r, [3]byte{}, node0(), node0())
+	b, left = encodeWhole(nil, r, [3]byte{}, node0(), node0())
 	if want = []dhcpv6.OptionCode{1, 2, 3, 300, 301, 23, 39, 103, 17, 17, 41, 24}; !cmp.Equal(want, codes(b)) || len(b) > maxReply || left != nil {
 		t.Errorf("without a boot file: %d octets of %v, without %v", len(b), codes(b), left)
 	}

@@ -60,11 +60,9 @@ func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.T
 		}
 		req.Evidence = append(req.Evidence, who.Evidence{Kind: who.RelayPort, Port: at})
 	}
-	req.Evidence = append(req.Evidence, who.Client(req.Client)...)
-	for _, e := range who.Source(peer) {
-		if e.Kind == who.EUI64 {
-			req.Evidence = append(req.Evidence, e)
-		}
+	req.Evidence = who.AppendClient(req.Evidence, req.Client)
+	if m, ok := ident.MACFromEUI64(peer); ok {
+		req.Evidence = append(req.Evidence, who.Evidence{Kind: who.EUI64, MAC: m, Addr: peer})
 	}
 	if !s.ports.admit(s.ports.of(link, p.hops), now) {
 		req.Hold = reason.RateLimited

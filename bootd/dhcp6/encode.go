@@ -35,14 +35,14 @@ const maxOptions = 1024
 // Option 59 stands before options with a code below 256: UEFI HTTP boot reads it as a C string that the high octet of the
 // next code ends.
 func encode(r *address.Reply, xid [3]byte, client, server ident.DUID) []byte {
-	b, _ := encodeWhole(r, xid, client, server)
+	b, _ := encodeWhole(nil, r, xid, client, server)
 	return b
 }
 
-// encodeWhole is encode, and the codes of what was left out.
-func encodeWhole(r *address.Reply, xid [3]byte, client, server ident.DUID) (octets []byte, left []uint16) {
-	b := message{octets: make([]byte, 0, 256), most: maxReply}
-	b.octets = append(b.octets, byte(r.Msg), xid[0], xid[1], xid[2])
+// encodeWhole is encode into a buffer of no octets, and the codes of what was left out.
+func encodeWhole(into []byte, r *address.Reply, xid [3]byte, client, server ident.DUID) (octets []byte, left []uint16) {
+	b := message{octets: into, most: maxReply}
+	b.octets = append(slices.Grow(b.octets, 256), byte(r.Msg), xid[0], xid[1], xid[2])
 	if client != "" { // a DUID is opaque (RFC 8415 section 11): the library has no type for a broken one
 		b.add(dhcpv6.OptionClientID, []byte(client))
 	}

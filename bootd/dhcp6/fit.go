@@ -15,6 +15,6 @@ const longDUID = 18
 // network; none: all fit. A nil host is a machine that nobody listed.
 func LeftOut(snap *site.Snapshot, net *site.Network, h *site.Host) []uint16 {
 	duid := ident.DUID(bytes.Repeat([]byte{1}, longDUID))
-	_, left := encodeWhole(address.Fullest(snap, net, h), [3]byte{}, duid, duid)
+	_, left := encodeWhole(nil, address.Fullest(snap, net, h), [3]byte{}, duid, duid)
 	return left
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bootd.internal/bootd/decide/address"
+	"bootd.internal/bootd/decide/who"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/ingress"
 	"bootd.internal/bootd/reason"
@@ -43,6 +44,9 @@ type item struct {
 	out     sent
 	// queued is the place of the answer among those that are sent together, -1: there is none.
 	queued int
+	// room and evidence are used again for the next datagram: nothing that outlives the answer may point into them.
+	room     []byte
+	evidence [4]who.Evidence
 }
 
 // run answers until reading ends. Errors: the socket failed.
@@ -90,7 +94,7 @@ func (l *lane) serve(ctx context.Context, n int, resign func()) {
 	for i := range n {
 		it := &l.items[i]
 		octets, peer, over := l.batch.Datagram(i)
-		*it = item{queued: -1, d: datagram{octets: octets, over: over, from: peer.Addr, dst: l.batch.Dest(i), link: peer.Index}}
+		*it = item{queued: -1, room: it.room, d: datagram{octets: octets, over: over, from: peer.Addr, dst: l.batch.Dest(i), link: peer.Index}}
 		if it.d.link == 0 {
 			continue // the kernel tells it of every packet
 		}
@@ -100,6 +104,10 @@ func (l *lane) serve(ctx context.Context, n int, resign func()) {
 			l.ready = append(l.ready, it)
 		default:
 			l.waiting = append(l.waiting, it)
+		}
+		if len(l.ready) == together { // the first of many need not wait for the last
+			l.answer(ctx, l.ready, snap, start)
+			l.ready = l.ready[:0]
 		}
 	}
 	if n == batchSize {
@@ -152,6 +160,7 @@ func (l *lane) begin(it *item, snap *site.Snapshot, start time.Time) bool {
 	d.mac, d.seen = l.sender(d, start)
 	var why reason.Reason
 	it.p, why = parse(d.octets)
+	it.p.req.Evidence = it.evidence[:0]
 	it.message = it.p.req.Msg.String()
 	if why != reason.None {
 		s.observe(d, it.message, reason.Outcome{Reason: why}, nil)

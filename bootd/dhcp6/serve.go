@@ -40,14 +40,13 @@ func (s *Server) evidence(req *address.Request, snap *site.Snapshot, d *datagram
 			break
 		}
 	}
-	if d.seen {
-		req.Evidence = who.Frame(d.mac)
+	if d.seen && d.mac.Valid() {
+		req.Evidence = append(req.Evidence, who.Evidence{Kind: who.FrameMAC, MAC: d.mac})
 	}
-	req.Evidence = append(req.Evidence, who.Client(req.Client)...)
-	for _, e := range who.Source(source) {
-		if e.Kind == who.EUI64 { // whose lease the source is says who had it, not who asks
-			req.Evidence = append(req.Evidence, e)
-		}
+	req.Evidence = who.AppendClient(req.Evidence, req.Client)
+	// Whose lease the source is says who had it, not who asks.
+	if m, ok := ident.MACFromEUI64(source); ok {
+		req.Evidence = append(req.Evidence, who.Evidence{Kind: who.EUI64, MAC: m, Addr: source})
 	}
 }
 
@@ -75,8 +74,10 @@ func (s *Server) settle(ctx context.Context, it *item, snap *site.Snapshot, star
 	if it.decision.Reply == nil {
 		return
 	}
-	reply, left := encodeWhole(it.decision.Reply, it.p.xid, it.p.req.Client, snap.ServerDUID)
-	it.out.octets, it.out.left = wrap(it.p.hops, passOn(reply, it.p.hops, it.p.req.ORO)), left
+	reply, left := encodeWhole(it.room[:0], it.decision.Reply, it.p.xid, it.p.req.Client, snap.ServerDUID)
+	reply = passOn(reply, it.p.hops, it.p.req.ORO)
+	it.room = reply
+	it.out.octets, it.out.left = wrap(it.p.hops, reply), left
 }
 
 // standing decides without writing, for a store that is read-only: what the inventory reserves is answered, all else is

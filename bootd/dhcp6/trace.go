@@ -33,7 +33,7 @@ func (s *Server) trace(d *datagram, at time.Time, client ident.DUID, o reason.Ou
 	}
 	x := trace.Exchange{
 		Time: at, Client: netip.AddrPortFrom(d.from.Addr().WithZone(""), d.from.Port()), Server: d.dst, DUID: client,
-		Query: slices.Clone(d.octets), Reply: out.octets, LeftOut: out.left, Took: out.took, Outcome: o,
+		Query: slices.Clone(d.octets), Reply: slices.Clone(out.octets), LeftOut: out.left, Took: out.took, Outcome: o,
 	}
 	if d.seen {
 		x.MAC = d.mac

@@ -21,8 +21,8 @@ func Frame(m ident.MAC) []Evidence {
 
 // Source is the evidence that a source address holds: the MAC in its interface identifier, and whose lease it is.
 func Source(a netip.Addr) []Evidence {
-	a = a.WithZone("")
 	var ev []Evidence
+	a = a.WithZone("")
 	if m, ok := ident.MACFromEUI64(a); ok {
 		ev = append(ev, Evidence{Kind: EUI64, MAC: m, Addr: a})
 	}
@@ -33,14 +33,16 @@ func Source(a netip.Addr) []Evidence {
 }
 
 // Client is the evidence that a DUID holds: a MAC, an SMBIOS UUID, or only itself.
-func Client(d ident.DUID) []Evidence {
+func Client(d ident.DUID) []Evidence { return AppendClient(nil, d) }
+
+// AppendClient appends what Client gives.
+func AppendClient(ev []Evidence, d ident.DUID) []Evidence {
 	if d == "" {
-		return nil
+		return ev
 	}
 	if m, ok := d.MAC(); ok {
-		return []Evidence{{Kind: DUIDMAC, MAC: m, DUID: d}}
+		return append(ev, Evidence{Kind: DUIDMAC, MAC: m, DUID: d})
 	}
-	var ev []Evidence
 	if u, ok := d.UUID(); ok {
 		ev = append(ev, Evidence{Kind: SMBIOSUUID, UUID: u})
 	}
