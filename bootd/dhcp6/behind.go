@@ -38,7 +38,7 @@ func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.T
 	}
 	if why != reason.None {
 		o := timeline.Observation{
-			Adapter: adapter, Message: req.Msg.String(), Outcome: reason.Outcome{Reason: why}, From: d.from,
+			Adapter: adapter, Message: req.Msg.String(), Outcome: reason.Outcome{Reason: why}, From: timeline.Sender{AddrPort: d.from},
 		}
 		if carries && !known && link.IsGlobalUnicast() && !link.IsLinkLocalUnicast() {
 			s.relays.note(&o, link, d, l.Name, now)

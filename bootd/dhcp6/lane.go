@@ -226,7 +226,7 @@ func (s *Server) told(it *item, start time.Time) {
 	}
 	s.cfg.Observer.Observe(timeline.Observation{
 		Adapter: adapter, Message: it.message, Outcome: decision.Outcome, Took: it.out.took, Err: it.out.err,
-		From: d.from, Events: decision.Events, MAC: seen(it.p.req.Evidence), Heard: decision.Heard,
+		From: timeline.Sender{AddrPort: d.from}, Events: decision.Events, MAC: seen(it.p.req.Evidence), Heard: decision.Heard,
 	})
 	s.trace(d, start, it.p.req.Client, decision.Outcome, it.out)
 }

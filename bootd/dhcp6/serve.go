@@ -123,6 +123,6 @@ func (s *Server) observe(d *datagram, message string, o reason.Outcome, err erro
 		message = address.Msg(0).String()
 	}
 	s.cfg.Observer.Observe(timeline.Observation{
-		Adapter: adapter, Message: message, Outcome: o, Err: err, From: d.from, MAC: d.mac,
+		Adapter: adapter, Message: message, Outcome: o, Err: err, From: timeline.Sender{AddrPort: d.from}, MAC: d.mac,
 	})
 }

@@ -145,11 +145,11 @@ func TestSocket(t *testing.T) {
 			kinds = append(kinds, e.Kind)
 		}
 		expect := timeline.Observation{
-			Adapter: "dhcp6", Message: m.String(), From: client.LocalAddr().(*net.UDPAddr).AddrPort(),
+			Adapter: "dhcp6", Message: m.String(), From: timeline.Sender{AddrPort: client.LocalAddr().(*net.UDPAddr).AddrPort()},
 			Outcome: reason.Outcome{Reason: r, Host: "node0", Network: "rack1", Rule: "duid-mac"},
 			MAC:     ident.MAC{0x52, 0x54, 0, 0, 1, 0},
 		}
-		if diff := cmp.Diff(expect, o, cmpopts.IgnoreFields(timeline.Observation{}, "Events"), cmpopts.EquateComparable(netip.AddrPort{})); diff != "" {
+		if diff := cmp.Diff(expect, o, cmpopts.IgnoreFields(timeline.Observation{}, "Events")); diff != "" {
 			t.Error(diff)
 		}
 		if diff := cmp.Diff(events, kinds); diff != "" {

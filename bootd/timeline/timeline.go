@@ -96,6 +96,12 @@ const (
 	PhaseFailed     Phase = "failed"     // the installation failed, a person must look
 )
 
+// Sender is a source address that nobody has written yet.
+type Sender struct{ netip.AddrPort }
+
+// Equal is for tests.
+func (s Sender) Equal(other Sender) bool { return s == other }
+
 // Observation is what an adapter tells of one packet or request: one call feeds metric, log and events.
 type Observation struct {
 	Adapter string
@@ -109,7 +115,7 @@ type Observation struct {
 	Err error
 	// Peer is the quoted source address, for the log only; From is it where nobody had a reason to write it yet.
 	Peer   string
-	From   netip.AddrPort
+	From   Sender
 	Events []Event
 	// MAC is who asked, as far as the frame or the neighbour table tells.
 	MAC ident.MAC
