@@ -105,10 +105,6 @@ func (l *lane) serve(ctx context.Context, n int, resign func()) {
 		default:
 			l.waiting = append(l.waiting, it)
 		}
-		if len(l.ready) == together { // the first of many need not wait for the last
-			l.answer(ctx, l.ready, snap, start)
-			l.ready = l.ready[:0]
-		}
 	}
 	if n == batchSize {
 		l.s.overflow(start)

@@ -32,8 +32,6 @@ const (
 	defaultLanes = 8
 	// batchSize is how many datagrams a lane takes at once.
 	batchSize = 64
-	// together is how many answers leave at once: the clients and the kernel work on them meanwhile.
-	together = 16
 	// lastLook is how long the socket is still read at the end: what waits in it was heard.
 	lastLook = 20 * time.Millisecond
 	// receiveBuffer holds the first packets of a rack that gets its power back.
