@@ -176,6 +176,9 @@ func (l *lane) begin(it *item, snap *site.Snapshot, start time.Time) bool {
 		it.decision = address.Decide(snap, v, it.p.req, start)
 		return it.decision.Ops
 	})
+	if len(it.p.hops) > 0 { // not when it is durable: others of its batch come before
+		s.ports.charge(s.ports.of(it.p.req.At.Relay, it.p.hops), it.decision, start)
+	}
 	return true
 }
 

@@ -68,9 +68,6 @@ func (s *Server) settle(ctx context.Context, it *item, snap *site.Snapshot, star
 	default:
 		it.decision, it.err = address.Decision{Outcome: outcome}, fmt.Errorf("committing DHCPv6 lease: %w", err)
 	}
-	if len(it.p.hops) > 0 {
-		s.ports.charge(s.ports.of(it.p.req.At.Relay, it.p.hops), it.decision, start)
-	}
 	if it.decision.Reply == nil {
 		return
 	}
