@@ -164,6 +164,13 @@ func TestStart(t *testing.T) {
 	if s := e.Stats(); s.Syncs != before+1 || s.Records != 10 {
 		t.Errorf("%d syncs for %d records, want one for ten", s.Syncs-before, s.Records)
 	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 64 { // what is known is told, whatever became of ctx
+		if err := all[0].Wait(ended); err != nil {
+			t.Fatalf("done, and then %v", err)
+		}
+	}
 	if c := e.Start(func(store.View) []store.Op { return nil }); !c.Done() || c.Wait(t.Context()) != nil {
 		t.Error("a transaction that writes nothing waits")
 	}

@@ -102,16 +102,16 @@ func (c *commit) Sync() {
 // Wait returns once the outcome stands, or is ErrUnknown because ctx ended.
 func (c *commit) Wait(ctx context.Context) error {
 	for c.err == nil && c.last.wait != nil {
-		if !c.last.ended() {
+		if !c.last.ended() { // what is known is told, whether ctx ended or not
 			c.Sync()
-		}
-		select {
-		case <-c.last.wait.done:
-		case <-ctx.Done():
-			if c.last.again {
-				return fmt.Errorf("updating store: %w", context.Cause(ctx))
+			select {
+			case <-c.last.wait.done:
+			case <-ctx.Done():
+				if c.last.again {
+					return fmt.Errorf("updating store: %w", context.Cause(ctx))
+				}
+				return fmt.Errorf("%w: waiting for the journal: %w", store.ErrUnknown, context.Cause(ctx))
 			}
-			return fmt.Errorf("%w: waiting for the journal: %w", store.ErrUnknown, context.Cause(ctx))
 		}
 		if !c.last.again {
 			if err := c.last.wait.err; err == nil || c.last.writes && !errors.Is(err, store.ErrReadOnly) {
