@@ -106,9 +106,7 @@ func (l *lane) serve(ctx context.Context, n int, resign func()) {
 			l.waiting = append(l.waiting, it)
 		}
 	}
-	if n == batchSize {
-		l.s.overflow(start)
-	}
+	l.s.overflow(n == batchSize, start)
 	if len(l.waiting) > 0 {
 		l.waiting[0].commit.Sync() // one for all, and it works while the others are answered
 	}

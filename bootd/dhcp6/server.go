@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -193,6 +194,9 @@ func (s *Server) Run(ctx context.Context) error {
 
 // losses is the socket's count of what it had no room for, and when it was looked at.
 type losses struct {
+	// due: a batch was full since then.
+	due atomic.Bool
+
 	mu     sync.Mutex
 	count  uint32
 	looked time.Time
@@ -201,14 +205,19 @@ type losses struct {
 // lookEvery is the time between two looks at the socket's count under load.
 const lookEvery = 100 * time.Millisecond
 
-// overflow observes what the socket had no room for since the last look.
-func (s *Server) overflow(now time.Time) {
+// overflow observes what the socket had no room for since the last look; full: as many were read as fit into a batch.
+func (s *Server) overflow(full bool, now time.Time) {
+	if !full && !s.lost.due.Load() {
+		return
+	}
 	s.lost.mu.Lock()
 	defer s.lost.mu.Unlock()
 	if now.Sub(s.lost.looked) < lookEvery && !now.Before(s.lost.looked) {
+		s.lost.due.Store(true)
 		return
 	}
 	s.lost.looked = now
+	s.lost.due.Store(false)
 	count, err := ingress.Dropped(s.conn)
 	if err != nil {
 		return // it counts for people; nothing hangs on it

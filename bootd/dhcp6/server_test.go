@@ -292,6 +292,24 @@ func TestPanic(t *testing.T) {
 	}
 }
 
+// TestOverflowIsTold also when the socket was full just after a look, and is no more.
+func TestOverflowIsTold(t *testing.T) {
+	seen := make(recorder, 4)
+	s, err := listen(Config{Observer: seen}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.conn.Close()
+	now := sitetest.Now()
+	s.overflow(true, now)
+	s.lost.count-- // as if one had been lost since
+	s.overflow(true, now.Add(lookEvery/2))
+	s.overflow(false, now.Add(lookEvery))
+	if o := seen.next(t); o.Outcome.Reason != reason.Overload || o.Count != 1 || s.lost.due.Load() {
+		t.Errorf("observed %+v", o)
+	}
+}
+
 // TestOverload fills the socket behind a lane that is held up.
 func TestOverload(t *testing.T) {
 	entered, gate := make(chan struct{}), make(chan struct{})
