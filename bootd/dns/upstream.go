@@ -401,9 +401,11 @@ func (u *upstreams) knowsEDNS(ctx context.Context, p *upstream, q *query, f form
 // overStream asks by TCP or TLS, once more on a new connection when the old one ended under it.
 func (u *upstreams) overStream(ctx context.Context, p *upstream, q *query, f form) ([]byte, error) {
 	f.cookie, f.theirs = nil, nil // a connection cannot be forged
+	var s *stream
 	for range 2 {
 		out := upstreamQuery(q, f)
-		raw, err := u.connect(p).ask(ctx, out)
+		s = u.connect(p, s)
+		raw, err := s.ask(ctx, out)
 		if err == nil {
 			if f.mixed && !bytes.Equal(questionOf(raw), questionOf(out)) {
 				p.learn(func() { p.noCase = u.now().Add(plainFor) })
@@ -417,11 +419,12 @@ func (u *upstreams) overStream(ctx context.Context, p *upstream, q *query, f for
 	return nil, errStreamEnded
 }
 
-// connect gives the connection to an upstream, a new one when there is none.
-func (u *upstreams) connect(p *upstream) *stream {
+// connect gives the connection to an upstream, a new one when there is none but old: that one has failed, although it may be a
+// moment until it says so.
+func (u *upstreams) connect(p *upstream, old *stream) *stream {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stream == nil || p.stream.ended() {
+	if p.stream == nil || p.stream == old || p.stream.ended() {
 		s := newStream()
 		p.stream = s
 		u.talks.Go(func() { s.run(u.ctx, func(ctx context.Context) (net.Conn, error) { return u.dial(ctx, p.Upstream) }) })

@@ -196,6 +196,21 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestStreamEndsUnderAQuestion: a connection that failed is not taken once more, although nobody has said yet that it is dead.
+func TestStreamEndsUnderAQuestion(t *testing.T) {
+	u := startUpstream(t, replying(t, 0, []string{"a.example.org. 300 IN AAAA 2001:db8:9::1"}))
+	all := newUpstreams(t.Context(), time.Now, nil)
+	p := newUpstream(u.addr, nil)
+	old := newStream()
+	old.err = errStreamEnded
+	close(old.ready)
+	p.stream = old
+	q := &query{question: questionOf(packed(t, question("a.example.org.", dns.TypeAAAA)))}
+	if raw, err := all.overStream(t.Context(), p, q, form{edns: true}); err != nil || dnsCode(raw) != 0 || p.stream == old {
+		t.Errorf("got %x, %v", raw, err)
+	}
+}
+
 // TestStreamOutOfOrder: questions share a connection, and answers come in any order.
 func TestStreamOutOfOrder(t *testing.T) {
 	const many = 20
