@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -208,6 +209,37 @@ func TestStreamEndsUnderAQuestion(t *testing.T) {
 	q := &query{question: questionOf(packed(t, question("a.example.org.", dns.TypeAAAA)))}
 	if raw, err := all.overStream(t.Context(), p, q, form{edns: true}); err != nil || dnsCode(raw) != 0 || p.stream == old {
 		t.Errorf("got %x, %v", raw, err)
+	}
+}
+
+// lastWord answers a question and ends the connection before anybody has looked.
+type lastWord struct {
+	net.Conn
+	s *stream
+}
+
+func (lastWord) SetWriteDeadline(time.Time) error { return nil }
+
+func (l lastWord) Write(frame []byte) (int, error) {
+	answer := bytes.Clone(frame[2:])
+	answer[2] |= 0x80
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	l.s.waiting[binary.BigEndian.Uint16(answer)] <- answer
+	l.s.err = errStreamEnded
+	close(l.s.dead)
+	return len(frame), nil
+}
+
+// TestStreamLastWord: an answer counts that came right before its connection ended.
+func TestStreamLastWord(t *testing.T) {
+	for range 64 {
+		s := newStream()
+		s.conn = lastWord{s: s}
+		close(s.ready)
+		if raw, err := s.ask(t.Context(), packed(t, question("a.example.org.", dns.TypeAAAA))); err != nil {
+			t.Fatalf("got %x, %v", raw, err)
+		}
 	}
 }
 
