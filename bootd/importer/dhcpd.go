@@ -328,6 +328,9 @@ func (d *dhcpd) subnet(s *statement, in scope) {
 	n.prefixes = append(n.prefixes, p)
 	n.lines = append(n.lines, &node{key: "-", value: quote(p.String()), from: s.Place})
 	above := d.around(n.node, scope{net: n, groups: in.groups})
+	if in.net != nil {
+		d.differs(n.node, above)
+	}
 	d.statements(s.block, scope{to: n.node, net: n})
 	n.node.inheritAll(above)
 }

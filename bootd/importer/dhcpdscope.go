@@ -69,6 +69,20 @@ func (n *node) inheritAll(above *node) {
 	}
 }
 
+// differs tells of what a group sets for a subnet, nearer to it than the shared network, which has another value already.
+func (d *dhcpd) differs(n, group *node) {
+	for _, k := range group.kids {
+		old := n.get(k.key)
+		switch {
+		case old == nil:
+		case len(old.kids) > 0 && len(k.kids) > 0 && old.kids[0].key != "-":
+			d.differs(old, k)
+		default:
+			d.put(n, k)
+		}
+	}
+}
+
 // bootFile notes a boot file: for everybody, or for the machines of a network or of a group.
 func (d *dhcpd) bootFile(url string, in scope, at Place) {
 	c := conditional{conditions: in.conditions, url: url, at: at, class: in.class}

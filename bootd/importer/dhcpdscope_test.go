@@ -103,6 +103,29 @@ host c { hardware ethernet 52:54:00:00:00:03; }
 	}
 }
 
+// TestGroupInSharedNetwork: what a group sets for one subnet of a shared network is not lost unseen.
+func TestGroupInSharedNetwork(t *testing.T) {
+	_, lost := imported(t, `shared-network s {
+	option dhcp6.domain-search "shared.example";
+	option dhcp6.sip-servers-addresses 2001:db8::5;
+	group {
+		option dhcp6.domain-search "group.example";
+		option dhcp6.sip-servers-addresses 2001:db8::6;
+		option dhcp6.name-servers 2001:db8::a;
+		subnet6 2001:db8:1::/64 { option dhcp6.name-servers 2001:db8::b; }
+	}
+	subnet6 2001:db8:2::/64 { }
+}
+`)
+	want := []string{
+		"dhcpd.conf:5: no equivalent: search differs from dhcpd.conf:2, and s has only one",
+		"dhcpd.conf:6: no equivalent: sip-server-addr differs from dhcpd.conf:3, and options has only one",
+	}
+	if !slices.Equal(lost, want) {
+		t.Errorf("lost %q, want %q", lost, want)
+	}
+}
+
 // TestRelayNamed: a network that a relay of the command line is in is behind that relay, and hosts by its ports are known.
 func TestRelayNamed(t *testing.T) {
 	conf := strings.NewReplacer("%1", "", "%2", `host q { host-identifier v6relopt 1 dhcp6.remote-id 00:00:00:09:70:37; }`).Replace(twoNets) + `
@@ -132,6 +155,10 @@ host elsewhere { host-identifier v6relopt 1 dhcp6.interface-id "swp7"; fixed-add
 	in := ISC{DHCPD: File{"dhcpd.conf", []byte(conf)}, Known: Known{Relays: []netip.Addr{netip.MustParseAddr("2001:db8:9::1")}}}
 	if _, err := in.Import(); err == nil || !strings.HasPrefix(err.Error(), "the relay 2001:db8:9::1 is inside no subnet") {
 		t.Errorf("a relay of nobody: %v", err)
+	}
+	const twice = `{"Dhcp6":{"interfaces-config":{"interfaces":["eth0"]},"subnet6":[{"id":1,"subnet":"2001:db8:1::/64","relay":{"ip-addresses":["2001:db8:1:0::1"]}}]}}`
+	if r, err := Kea("kea.conf", []byte(twice), Known{Relays: []netip.Addr{netip.MustParseAddr("2001:db8:1::1")}}, nil); err != nil || !r.Complete() {
+		t.Errorf("a relay that stands in the file, too: %v: %+v", err, r)
 	}
 	const subnets = `{"Dhcp6":{"interfaces-config":{"interfaces":["eth0"]},"subnet6":[{"id":1,"subnet":"2001:db8:1::/64","interface-id":"p1"}]}}`
 	r, err := Kea("kea.conf", []byte(subnets), Known{Relays: []netip.Addr{netip.MustParseAddr("2001:db8:1::1")}}, nil)

@@ -56,7 +56,11 @@ func relayed(server *jvalue, relays []netip.Addr) error {
 				found = true
 				one := &jvalue{Place: v.Place, kind: jString, text: a.String()}
 				if r := v.get("relay"); r != nil && r.get("ip-addresses") != nil {
-					r.get("ip-addresses").list = append(r.get("ip-addresses").list, one)
+					l := r.get("ip-addresses")
+					written := func(w *jvalue) bool { b, err := netip.ParseAddr(w.text); return err == nil && a == b }
+					if !slices.ContainsFunc(l.list, written) {
+						l.list = append(l.list, one)
+					}
 					continue
 				}
 				addrs := &jvalue{Place: v.Place, kind: jList, list: []*jvalue{one}}

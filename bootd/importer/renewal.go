@@ -1,5 +1,10 @@
 package importer
 
+import (
+	"cmp"
+	"slices"
+)
+
 // renewals gives a network whose addresses are preferred for less time than the file's times of renewal times of its own: half
 // and four fifths, which is what bootd takes where nothing is written (RFC 8415 section 21.4). The others keep those of all.
 func (d *draft) renewals() {
@@ -12,16 +17,22 @@ func (d *draft) renewals() {
 		if own == nil {
 			continue // what is told to all is late for all
 		}
+		first, second := cmp.Or(n.get("t1"), t1), cmp.Or(n.get("t2"), t2)
 		preferred := secondsOf(own.value)
 		late := preferred // t1 must not come later than t2, nor than the end of preferred
-		if at := n.get("t2"); at != nil {
-			late = min(late, secondsOf(at.value))
-		} else if t2 != nil && secondsOf(t2.value) > preferred {
+		switch {
+		case second == nil:
+		case secondsOf(second.value) <= preferred:
+			late = secondsOf(second.value)
+		default:
 			late = max(preferred/5*4, 1)
-			d.earlier(n, t2, late, own)
+			if at := n.get("t1"); at != nil && secondsOf(at.value) <= preferred {
+				late = max(late, secondsOf(at.value))
+			}
+			d.earlier(n, second, late, own)
 		}
-		if t1 != nil && n.get("t1") == nil && secondsOf(t1.value) > late {
-			d.earlier(n, t1, max(min(preferred/2, late), 1), own)
+		if first != nil && secondsOf(first.value) > late {
+			d.earlier(n, first, max(min(preferred/2, late), 1), own)
 		}
 	}
 }
@@ -30,5 +41,6 @@ func (d *draft) renewals() {
 func (d *draft) earlier(n, late *node, at uint64, preferred *node) {
 	d.add(Corrected, late.from, "%s %s comes too late for %s, which is preferred for %s: there it is %s",
 		late.key, late.value, n.key, preferred.value, duration(at))
+	n.kids = slices.DeleteFunc(n.kids, func(k *node) bool { return k == late })
 	n.kids = append(n.kids, &node{key: late.key, value: duration(at), from: preferred.from, said: "of its preferred lifetime"})
 }
