@@ -189,7 +189,7 @@ func parse(b []byte, from ident.MAC) (s solicitation, why reason.Reason) {
 			return s, reason.BadSource
 		}
 	}
-	// A probe goes to the group of its address, ff02::1:ffXX:XXXX, and to no other place.
+	// A probe goes to the group of its address, ff02::1:ff00:0/104 with its last three octets, and to no other place.
 	if group := [13]byte{0xff, 2, 11: 1, 12: 0xff}; probe && ([13]byte(header[24:37]) != group || [3]byte(header[37:40]) != [3]byte(msg[21:24])) {
 		return s, reason.BadSource
 	}

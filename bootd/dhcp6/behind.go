@@ -60,10 +60,7 @@ func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.T
 		}
 		req.Evidence = append(req.Evidence, who.Evidence{Kind: who.RelayPort, Port: at})
 	}
-	req.Evidence = who.AppendClient(req.Evidence, req.Client)
-	if m, ok := ident.MACFromEUI64(peer); ok {
-		req.Evidence = append(req.Evidence, who.Evidence{Kind: who.EUI64, MAC: m, Addr: peer})
-	}
+	req.Evidence = who.AppendEUI64(who.AppendClient(req.Evidence, req.Client), peer)
 	if !s.ports.admit(s.ports.of(link, p.hops), now) {
 		req.Hold = reason.RateLimited
 	}

@@ -26,6 +26,8 @@ type lane struct {
 	s     *Server
 	batch *ingress.Batch
 	items []item
+	// front: it is one of those that read.
+	front bool
 	// asked are the links whose neighbours were looked at since the last read.
 	asked []int
 	// ready are the items that can be answered, waiting those that the disk holds up; both are used again and again.
@@ -38,10 +40,9 @@ type item struct {
 	p        packet
 	decision address.Decision
 	commit   store.Commit
-	// message names its type; err is a fault of ours.
-	message string
-	err     error
-	out     sent
+	// err is a fault of ours.
+	err error
+	out sent
 	// queued is the place of the answer among those that are sent together, -1: there is none.
 	queued int
 	// room and evidence are used again for the next datagram: nothing that outlives the answer may point into them.
@@ -51,22 +52,11 @@ type item struct {
 
 // run answers until reading ends. Errors: the socket failed.
 func (l *lane) run(ctx context.Context) error {
-	front := false
-	defer func() {
-		if front {
-			<-l.s.front
-		}
-	}()
-	resign := func() {
-		if front {
-			front = false
-			<-l.s.front
-		}
-	}
+	defer l.resign()
 	for failures := 0; ; {
-		if !front {
+		if !l.front {
 			l.s.front <- struct{}{}
-			front = true
+			l.front = true
 		}
 		if l.batch == nil { // the lanes behind the first are seldom needed
 			l.batch = ingress.NewBatch(l.s.conn, batchSize, maxDatagram, 0)
@@ -76,7 +66,7 @@ func (l *lane) run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			failures = 0
-			l.serve(ctx, n, resign)
+			l.serve(ctx, n)
 		case ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded):
 			return nil
 		default: // an ICMP error that a reply drew, or a broken socket
@@ -87,8 +77,16 @@ func (l *lane) run(ctx context.Context) error {
 	}
 }
 
+// resign lets the next lane read.
+func (l *lane) resign() {
+	if l.front {
+		l.front = false
+		<-l.s.front
+	}
+}
+
 // serve answers n datagrams. Whatever happens, there is one observation of each. It resigns before it waits for the disk.
-func (l *lane) serve(ctx context.Context, n int, resign func()) {
+func (l *lane) serve(ctx context.Context, n int) {
 	start, snap := l.s.cfg.Now(), l.s.cfg.Snapshot()
 	l.asked, l.ready, l.waiting = l.asked[:0], l.ready[:0], l.waiting[:0]
 	for i := range n {
@@ -114,7 +112,7 @@ func (l *lane) serve(ctx context.Context, n int, resign func()) {
 	if len(l.waiting) == 0 {
 		return
 	}
-	resign()
+	l.resign()
 	// A stop lets the transactions that are under way end.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
@@ -136,7 +134,7 @@ func (l *lane) guarded(it *item, start time.Time, step func() bool) (ok bool) {
 		if p := recover(); p != nil {
 			ok, it.commit = false, nil
 			err := fmt.Errorf("answering DHCPv6 packet: panic: %v", p)
-			l.s.observe(&it.d, it.message, reason.Outcome{Reason: reason.Malformed}, err)
+			l.s.observe(&it.d, it.p.req.Msg, reason.Outcome{Reason: reason.Malformed}, err)
 			l.s.trace(&it.d, start, "", reason.Outcome{Reason: reason.Malformed}, sent{err: err})
 		}
 	}()
@@ -147,7 +145,7 @@ func (l *lane) guarded(it *item, start time.Time, step func() bool) (ok bool) {
 func (l *lane) begin(it *item, snap *site.Snapshot, start time.Time) bool {
 	s, d := l.s, &it.d
 	if d.over {
-		s.observe(d, "", reason.Outcome{Reason: reason.Oversized}, nil)
+		s.observe(d, it.p.req.Msg, reason.Outcome{Reason: reason.Oversized}, nil)
 		s.trace(d, start, "", reason.Outcome{Reason: reason.Oversized}, sent{})
 		return false
 	}
@@ -155,9 +153,8 @@ func (l *lane) begin(it *item, snap *site.Snapshot, start time.Time) bool {
 	var why reason.Reason
 	it.p, why = parse(d.octets)
 	it.p.req.Evidence = it.evidence[:0]
-	it.message = it.p.req.Msg.String()
 	if why != reason.None {
-		s.observe(d, it.message, reason.Outcome{Reason: why}, nil)
+		s.observe(d, it.p.req.Msg, reason.Outcome{Reason: why}, nil)
 		s.trace(d, start, it.p.req.Client, reason.Outcome{Reason: why}, sent{})
 		return false
 	}
@@ -222,7 +219,7 @@ func (s *Server) told(it *item, start time.Time) {
 		s.overheard(d.link, it.p.req)
 	}
 	s.cfg.Observer.Observe(timeline.Observation{
-		Adapter: adapter, Message: it.message, Outcome: decision.Outcome, Took: it.out.took, Err: it.out.err,
+		Adapter: adapter, Message: it.p.req.Msg.String(), Outcome: decision.Outcome, Took: it.out.took, Err: it.out.err,
 		From: timeline.Sender{AddrPort: d.from}, Events: decision.Events, MAC: seen(it.p.req.Evidence), Heard: decision.Heard,
 	})
 	s.trace(d, start, it.p.req.Client, decision.Outcome, it.out)

@@ -43,11 +43,8 @@ func (s *Server) evidence(req *address.Request, snap *site.Snapshot, d *datagram
 	if d.seen && d.mac.Valid() {
 		req.Evidence = append(req.Evidence, who.Evidence{Kind: who.FrameMAC, MAC: d.mac})
 	}
-	req.Evidence = who.AppendClient(req.Evidence, req.Client)
 	// Whose lease the source is says who had it, not who asks.
-	if m, ok := ident.MACFromEUI64(source); ok {
-		req.Evidence = append(req.Evidence, who.Evidence{Kind: who.EUI64, MAC: m, Addr: source})
-	}
+	req.Evidence = who.AppendEUI64(who.AppendClient(req.Evidence, req.Client), source)
 }
 
 // settle makes the answer of an item whose transaction has ended: all that it rests on is durable, or there is none.
@@ -115,11 +112,8 @@ func (s *Server) reply(b *ingress.Batch, it *item) {
 }
 
 // observe reports a packet that was not decided.
-func (s *Server) observe(d *datagram, message string, o reason.Outcome, err error) {
-	if message == "" {
-		message = address.Msg(0).String()
-	}
+func (s *Server) observe(d *datagram, m address.Msg, o reason.Outcome, err error) {
 	s.cfg.Observer.Observe(timeline.Observation{
-		Adapter: adapter, Message: message, Outcome: o, Err: err, From: timeline.Sender{AddrPort: d.from}, MAC: d.mac,
+		Adapter: adapter, Message: m.String(), Outcome: o, Err: err, From: timeline.Sender{AddrPort: d.from}, MAC: d.mac,
 	})
 }

@@ -6,24 +6,12 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestBatch: many datagrams at once, each with its sender, and their answers from the address that was asked.
 func TestBatch(t *testing.T) {
-	c, err := Listen(loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	client, err := net.Dial("udp6", netip.AddrPortFrom(netip.IPv6Loopback(), c.LocalAddr().Port()).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if err := client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	c := socket(t)
+	client := connected(t, c)
 	b := c.Batch(4, 16, 16)
 	const many = 10
 	for round := range 2 { // buffers are used again
@@ -69,19 +57,7 @@ func TestBatch(t *testing.T) {
 
 // TestBatchSend: answers to others than those who asked, more of them than one call takes.
 func TestBatchSend(t *testing.T) {
-	c, err := Listen(loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	client, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if err := client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	c, client := socket(t), unconnected(t)
 	b := c.Batch(3, 16, 16)
 	const many = 7
 	to := Peer{Addr: client.LocalAddr().(*net.UDPAddr).AddrPort(), Local: netip.IPv6Loopback(), Index: loopbackIndex}
@@ -122,19 +98,8 @@ func TestBatchZone(t *testing.T) {
 
 // TestBatchAllocates nothing for a datagram and its answer.
 func TestBatchAllocates(t *testing.T) {
-	c, err := Listen(loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	client, err := net.Dial("udp6", netip.AddrPortFrom(netip.IPv6Loopback(), c.LocalAddr().Port()).String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if err := client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	c := socket(t)
+	client := connected(t, c)
 	b := c.Batch(4, 16, 16)
 	msg, buf := []byte("question"), make([]byte, 16)
 	if n := testing.AllocsPerRun(100, func() {

@@ -14,20 +14,46 @@ import (
 
 var loopback = netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
 
-func TestReadWrite(t *testing.T) {
+// socket is a Conn on the loopback.
+func socket(t *testing.T) *Conn {
+	t.Helper()
 	c, err := Listen(loopback)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	client, err := net.Dial("udp6", netip.AddrPortFrom(netip.IPv6Loopback(), c.LocalAddr().Port()).String())
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// patient gives a client's socket twenty seconds.
+func patient(t *testing.T, client *net.UDPConn, err error) *net.UDPConn {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	if err := client.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	t.Cleanup(func() { client.Close() })
+	if err := client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		t.Fatal(err)
 	}
+	return client
+}
+
+// connected is a client's socket that speaks to c, unconnected one that only listens.
+func connected(t *testing.T, c *Conn) *net.UDPConn {
+	t.Helper()
+	client, err := net.DialUDP("udp6", nil, &net.UDPAddr{IP: net.IPv6loopback, Port: int(c.LocalAddr().Port())})
+	return patient(t, client, err)
+}
+
+func unconnected(t *testing.T) *net.UDPConn {
+	t.Helper()
+	client, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	return patient(t, client, err)
+}
+
+func TestReadWrite(t *testing.T) {
+	c := socket(t)
+	client := connected(t, c)
 	for _, msg := range []string{"short", "longer than the buffer of the server"} {
 		if _, err := client.Write([]byte(msg)); err != nil {
 			t.Fatal(err)

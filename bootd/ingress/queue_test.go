@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -47,19 +46,7 @@ func TestGroup(t *testing.T) {
 
 // TestTogether: each answer arrives by itself, whether the kernel cuts what goes to one peer or cannot.
 func TestTogether(t *testing.T) {
-	c, err := Listen(loopback)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	client, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
-	if err := client.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
+	c, client := socket(t), unconnected(t)
 	const most = 64
 	b := c.Batch(most, 1232, 1232)
 	to := Peer{Addr: client.LocalAddr().(*net.UDPAddr).AddrPort(), Local: netip.IPv6Loopback(), Index: loopbackIndex}

@@ -21,13 +21,18 @@ func Frame(m ident.MAC) []Evidence {
 
 // Source is the evidence that a source address holds: the MAC in its interface identifier, and whose lease it is.
 func Source(a netip.Addr) []Evidence {
-	var ev []Evidence
 	a = a.WithZone("")
-	if m, ok := ident.MACFromEUI64(a); ok {
-		ev = append(ev, Evidence{Kind: EUI64, MAC: m, Addr: a})
-	}
+	ev := AppendEUI64(nil, a)
 	if a.IsGlobalUnicast() {
 		ev = append(ev, Evidence{Kind: LeaseAddr, Addr: a})
+	}
+	return ev
+}
+
+// AppendEUI64 appends the MAC in the interface identifier of a source address without zone, if there is one.
+func AppendEUI64(ev []Evidence, a netip.Addr) []Evidence {
+	if m, ok := ident.MACFromEUI64(a); ok {
+		ev = append(ev, Evidence{Kind: EUI64, MAC: m, Addr: a})
 	}
 	return ev
 }
