@@ -108,7 +108,12 @@ func (b *Batch) sendmmsg(fd uintptr) bool {
 	b.n, b.failed = many(unix.SYS_SENDMMSG, fd, b.rest)
 	if b.failed == unix.EAGAIN && !b.waited {
 		b.waited = true
-		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, roomWait)
+		room := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		for {
+			if _, err := unix.Poll(room, roomWait); err != unix.EINTR {
+				break // a signal of the runtime's own is no room
+			}
+		}
 		b.n, b.failed = many(unix.SYS_SENDMMSG, fd, b.rest)
 	}
 	return true
