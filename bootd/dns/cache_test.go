@@ -95,7 +95,8 @@ func TestLife(t *testing.T) {
 	}{
 		{"smallest", 0, []string{"a.example.org. 300 IN AAAA ::1", "a.example.org. 200 IN AAAA ::2"}, nil, 200 * time.Second},
 		{"at most a day", 0, []string{"a.example.org. 999999 IN AAAA ::1"}, nil, 24 * time.Hour},
-		{"negative TTL", 0, []string{"a.example.org. 2147483648 IN AAAA ::1"}, nil, 0},
+		{"a SOA that was asked for", 0, []string{"a.example.org. 300 IN AAAA ::1", "a.example.org. 300 IN SOA a. b. 1 2 3 4 5"}, nil, 300 * time.Second},
+		{"a SOA in the wrong place", 0, []string{"a.example.org. 300 IN SOA a. b. 1 2 3 4 5"}, nil, 0},
 		{"denial", dns.RcodeNameError, nil, []string{soa}, 900 * time.Second},
 		{"alias without data", 0, []string{"a.example.org. 60 IN CNAME b.example.org."}, []string{soa}, time.Minute},
 		{"alias without SOA", 0, []string{"a.example.org. 60 IN CNAME b.example.org."}, nil, 0},

@@ -112,7 +112,8 @@ func (p *upstream) over(c *socket, out []byte, f form) ([]byte, error) {
 			return nil, fmt.Errorf("waiting for the answer: %w", err)
 		}
 		raw := c.buf[:n]
-		if matches(raw, out) != nil || !wellFormed(raw) {
+		cut := n == len(c.buf) // more than was asked for, and perhaps more than this
+		if matches(raw, out) != nil || !cut && !wellFormed(raw) {
 			continue
 		}
 		switch p.cookies(raw, f) {
@@ -121,7 +122,7 @@ func (p *upstream) over(c *socket, out []byte, f form) ([]byte, error) {
 		case cookieMissing:
 			return nil, errUseConnection
 		}
-		if binary.BigEndian.Uint16(raw[2:])&bitTC != 0 {
+		if cut || binary.BigEndian.Uint16(raw[2:])&bitTC != 0 {
 			return nil, errUseConnection
 		}
 		if q := questionOf(raw); f.mixed && q != nil && !bytes.Equal(q, questionOf(out)) {

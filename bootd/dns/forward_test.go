@@ -1,6 +1,7 @@
 package dns
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -132,26 +133,38 @@ func TestNegativeCache(t *testing.T) {
 	}
 }
 
+// junk is what is no answer to a question for www.example.org, made of the one that is.
+func junk(t testing.TB, q *dns.Msg, answer []byte) [][]byte {
+	t.Helper()
+	at := headerLen + len("\x03www\x07example\x03org\x00") + 4 // the answer's owner
+	but := func(change func(p []byte)) []byte {
+		p := bytes.Clone(answer)
+		change(p)
+		return p
+	}
+	other := question("evil.example.org.", dns.TypeAAAA)
+	other.Id, other.Response = q.Id, true
+	return [][]byte{
+		{},
+		{0},
+		but(func(p []byte) { p[at], p[at+1] = 0xc0, byte(at) }),    // points at itself (RFC 9267 section 2)
+		but(func(p []byte) { p[at], p[at+1] = 0xc0, byte(at+12) }), // points ahead
+		but(func(p []byte) { p[0] ^= 1 }),                          // another identifier
+		packed(t, q),                                               // a question
+		packed(t, other),
+		answer[:len(answer)-3],
+		but(func(p []byte) { p[at+at-headerLen-4+8] = 0xff }), // RDLENGTH, after type, class and TTL
+		answer[:at],                                                        // counts records that it lacks
+		but(func(p []byte) { p[5] = 0 }), but(func(p []byte) { p[5] = 2 }), // QDCOUNT
+	}
+}
+
 // TestJunkFirst: what is no answer to our question must not end the wait for the one that is.
 func TestJunkFirst(t *testing.T) {
-	good := replying(t, 0, []string{"www.example.org. 300 IN AAAA 2001:db8:9::1"})
+	good := replying(t, 0, []string{web})
 	u := startUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
 		answer := good(q, tcp)[0]
-		wrongID := append([]byte(nil), answer...)
-		wrongID[0] ^= 1
-		echo := packed(t, q)
-		other := question("evil.example.org.", dns.TypeAAAA)
-		other.Id, other.Response = q.Id, true
-		cut := append([]byte(nil), answer[:len(answer)-3]...)
-		badLength := append([]byte(nil), answer...)
-		badLength[headerLen+2*len("\x03www\x07example\x03org\x00")+4+8] = 0xff                    // RDLENGTH
-		bare := append([]byte(nil), answer[:headerLen+len("\x03www\x07example\x03org\x00")+4]...) // counts records that it lacks
-		loop := append([]byte(nil), answer...)                                                    // an owner that points at itself (RFC 9267 section 2)
-		at := headerLen + len("\x03www\x07example\x03org\x00") + 4
-		loop[at], loop[at+1] = 0xc0, byte(at)
-		ahead := append([]byte(nil), answer...) // and one that points ahead
-		ahead[at], ahead[at+1] = 0xc0, byte(at+12)
-		return [][]byte{{}, {0}, loop, ahead, wrongID, echo, packed(t, other), cut, badLength, bare, answer}
+		return append(junk(t, q, answer), answer)
 	})
 	r := start(t, u.addr)
 	q := question("www.example.org.", dns.TypeAAAA)

@@ -26,6 +26,9 @@ func (u *upstreams) keep(p []byte) (*answer, error) {
 	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
 		return nil, fmt.Errorf("%w: %s", errUseless, dns.RcodeToString[m.Rcode])
 	}
+	if err := belong(m); err != nil {
+		return nil, fmt.Errorf("parsing answer: %w", err)
+	}
 	for _, rr := range m.Answer {
 		// Then it is a pointer to the question once packed, and comes back in the case that each client wrote.
 		if h := rr.Header(); strings.EqualFold(h.Name, m.Question[0].Name) {
@@ -58,22 +61,20 @@ func life(m *dns.Msg) time.Duration {
 	limit := maxLife
 	denial := m.Rcode == dns.RcodeNameError || !answers(m)
 	seconds := uint32(1<<31 - 1)
-	soa := false
 	for _, section := range [][]dns.RR{m.Answer, m.Ns, m.Extra} {
 		for _, rr := range section {
-			ttl := rr.Header().Ttl
-			if ttl > 1<<31-1 { // RFC 2181 section 8
-				ttl = 0
-			}
-			if s, ok := rr.(*dns.SOA); ok {
-				soa = true
-				ttl = min(ttl, s.Minttl)
-			}
-			seconds = min(seconds, ttl)
+			seconds = min(seconds, rr.Header().Ttl)
 		}
 	}
 	if denial {
 		limit = maxDenial
+		soa := false
+		for _, rr := range m.Ns {
+			if s, ok := rr.(*dns.SOA); ok {
+				soa = true
+				seconds = min(seconds, s.Minttl)
+			}
+		}
 		if !soa {
 			return 0
 		}

@@ -24,14 +24,15 @@ const (
 	emptyRest = "\x00\x01\x00\x00\x00\x00\x00\x00"
 )
 
-// TestBadQueries: each gets its answer or silence, and its reason. A silence is proved by the answer to the next query coming
-// first.
-func TestBadQueries(t *testing.T) {
+// badQuery is what nobody should send: its answer, empty for silence, and what is observed.
+type badQuery struct {
+	name, packet, answer, message string
+	why                           reason.Reason
+}
+
+func badQueries() []badQuery {
 	long := strings.Repeat("\x3f"+strings.Repeat("x", 63), 4) + "\x00"
-	tests := []struct {
-		name, packet, answer, message string
-		why                           reason.Reason
-	}{
+	return []badQuery{
 		{"nothing", "", "", "other", reason.Malformed},
 		{"one octet", "\x12", "", "other", reason.Malformed},
 		{"eleven octets", header[:11], "", "other", reason.Malformed},
@@ -97,8 +98,13 @@ func TestBadQueries(t *testing.T) {
 			"other", reason.Refused,
 		},
 	}
+}
+
+// TestBadQueries: each gets its answer or silence, and its reason. A silence is proved by the answer to the next query coming
+// first.
+func TestBadQueries(t *testing.T) {
 	r := start(t)
-	for _, tt := range tests {
+	for _, tt := range badQueries() {
 		t.Run(tt.name, func(t *testing.T) {
 			c := r.dial("udp6")
 			if _, err := c.Write([]byte(tt.packet)); err != nil {
@@ -130,6 +136,9 @@ func FuzzHandle(f *testing.F) {
 		header + "\x07example\x03net\x00\x00\xff\x00\x01", header + "\x011\x010\x010\x0210\x07in-addr\x04arpa\x00\x00\x0c\x00\x01",
 	} {
 		f.Add([]byte(s))
+	}
+	for _, q := range badQueries() {
+		f.Add([]byte(q.packet))
 	}
 	snap := sitetest.Snapshot(f, sitetest.Small(), sitetest.SmallFacts(f))
 	seen := make(recorder, 16)
@@ -189,10 +198,25 @@ func FuzzUpstream(f *testing.F) {
 	}
 	f.Add([]byte("\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00\x00\x00\x1c\x00\x01\xc0\x0c\x00\x1c\x00\x01\xff\xff\xff\xff\x00\x00"))
 	f.Add([]byte("\x12\x34\x81\x81" + strings.Repeat("\x00", 8)))
-	u := newUpstreams(f.Context(), sitetest.Now, nil)
+	for _, p := range junk(f, q, replying(f, 0, []string{web})(q, false)[0]) {
+		f.Add(p)
+	}
+	two := unpacked(f, replying(f, 0, []string{web})(q, false)[0])
+	two.Extra = append(two.Extra, two.Extra[0])
+	f.Add(packed(f, two))
+	u, out := newUpstreams(f.Context(), sitetest.Now, nil), packed(f, q)
 	f.Fuzz(func(t *testing.T, p []byte) {
+		fits := matches(p, out) == nil
 		if len(p) < headerLen {
-			return // matches lets none through
+			if fits {
+				t.Error("it is too short to be an answer")
+			}
+			return
+		}
+		if fits && wellFormed(p) {
+			if c, _ := cookieOf(p); len(c) > len(p) {
+				t.Errorf("a cookie of %d octets", len(c))
+			}
 		}
 		a, err := u.keep(p)
 		if err != nil {

@@ -84,12 +84,17 @@ func with(b []byte, at int, v byte) []byte {
 	return b
 }
 
+// fragment is a solicitation in a packet that is the first of a fragmented one.
+func fragment() []byte {
+	b := append(ip(clientLL)[:headerLen:headerLen], append([]byte{58, 0, 0, 1, 0, 0, 0, 7}, rs()...)...)
+	b[5], b[6] = byte(len(b)-headerLen), protoFragment
+	return b
+}
+
 func TestParse(t *testing.T) {
 	solicits := func(src netip.Addr) packet { return packet{kind: 133, src: src, from: clientMAC} }
 	slla := []byte{1, 1, 0x52, 0x54, 0, 0, 1, 0}
 	any6 := netip.IPv6Unspecified()
-	fragment := append(ip(clientLL)[:headerLen:headerLen], append([]byte{58, 0, 0, 1, 0, 0, 0, 7}, rs()...)...)
-	fragment[5], fragment[6] = byte(len(fragment)-headerLen), protoFragment
 	said := func(change func(*timeline.Foreign)) packet {
 		f := timeline.Foreign{Kind: timeline.OtherRouter, Addr: routerLL, MAC: clientMAC, Managed: true, HopLimit: 64}
 		change(&f)
@@ -135,7 +140,7 @@ func TestParse(t *testing.T) {
 		{"option of length 0", ip(clientLL, rs(1, 0, 0, 0, 0, 0, 0, 0)...), solicits(clientLL), reason.Malformed},
 		{"option past the end", ip(clientLL, rs(1, 2, 0, 0, 0, 0, 0, 0)...), solicits(clientLL), reason.Malformed},
 		{"one octet of an option", ip(clientLL, rs(1)...), solicits(clientLL), reason.Malformed},
-		{"fragment", fragment, solicits(clientLL), reason.Malformed},
+		{"fragment", fragment(), solicits(clientLL), reason.Malformed},
 		{":: with link-layer address", ip(any6, rs(slla...)...), solicits(any6), reason.BadSource},
 		{"from a group", ip(netip.MustParseAddr("ff02::1"), rs()...), solicits(netip.MustParseAddr("ff02::1")), reason.BadSource},
 		{"neighbour solicitation", ip(clientLL, with(rs(make([]byte, 16)...), 0, 135)...), packet{kind: 135, src: clientLL, from: clientMAC}, reason.Malformed},
@@ -180,6 +185,9 @@ func FuzzParse(f *testing.F) {
 	f.Add(ip(routerLL, advertisement(0, append([]byte{5, 2}, make([]byte, 14)...)...)...))
 	f.Add(ip(routerLL, advertisement(0, append([]byte{25, 255}, make([]byte, 2038)...)...)...))
 	f.Add(with(unhex(rsOVMF), 7, 64))
+	f.Add(fragment())
+	f.Add(ip(netip.IPv6Unspecified(), rs(1, 1, 0x52, 0x54, 0, 0, 1, 0)...))
+	f.Add(ip(clientLL, rs()[:7]...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		p, r := parse(b, clientMAC)
 		if r != reason.None {
