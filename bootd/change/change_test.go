@@ -98,6 +98,15 @@ func TestCompareNames(t *testing.T) {
 	if d := cmp.Diff(want, got.Networks[0].Values); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
+	relay := `, relay: "2001:db8:1::9"`
+	got = change.Compare(network(relay), network(relay+`, relay_from: "2001:db8:f::/64"`), true)
+	want = []change.Value{{"relay_from", "", "2001:db8:f::/64"}}
+	if len(got.Networks) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	if d := cmp.Diff(want, got.Networks[0].Values); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
 }
 
 // TestCompareKeptPrefixes: a prefix that is kept for a host is what the host is told.

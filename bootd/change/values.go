@@ -274,6 +274,7 @@ func network(n *site.Network) values {
 	v.add("interface", n.Interface)
 	if len(n.Relays) > 0 {
 		v.add("relay", list(n.Relays))
+		v.add("relay_from", list(n.RelayFrom))
 	}
 	prefixes := make([]netip.Prefix, len(n.Prefixes))
 	for i, p := range n.Prefixes {

@@ -18,7 +18,7 @@ import (
 )
 
 // relayed fills in where a message that came through relays belongs, and reports whether it may be decided. Who speaks for a
-// link is what its network's `relay` says, on a link that carries relays; the refusals that follow from it are observed here.
+// link is what its network's `relay` and `relay_from` say, on a link that carries relays; the refusals that follow from it are observed here.
 func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.Time) bool {
 	link := linkAddress(p.hops)
 	l, carries := snap.Carries(d.link)
@@ -29,19 +29,23 @@ func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.T
 		req.At.Via = from
 	}
 	network, known := snap.Serves(req.At)
-	why := reason.None
+	why, foreign := reason.None, false
 	switch {
 	case !carries:
 		why = reason.NotServedLink
-	case !known || impostor(snap, network, d, p.hops):
+	case !known:
+		why, foreign = reason.UnconfiguredRelay, link.IsGlobalUnicast() && !link.IsLinkLocalUnicast()
+	case impostor(snap, network, d, p.hops):
 		why = reason.UnconfiguredRelay
+	case !network.RelaysFrom(d.from.Addr().WithZone("")):
+		why, foreign = reason.UnconfiguredRelay, true
 	}
 	if why != reason.None {
 		o := timeline.Observation{
 			Adapter: adapter, Message: req.Msg.String(), Outcome: reason.Outcome{Reason: why}, From: timeline.Sender{AddrPort: d.from},
 		}
-		if carries && !known && link.IsGlobalUnicast() && !link.IsLinkLocalUnicast() {
-			s.relays.note(&o, link, d, l.Name, now)
+		if foreign {
+			s.relays.note(&o, link, network, d, l.Name, now)
 		}
 		s.cfg.Observer.Observe(o)
 		s.trace(d, now, req.Client, o.Outcome, sent{})
@@ -151,17 +155,25 @@ const (
 	noteEvery = 10 * time.Minute
 )
 
-// book remembers which relays that no network names were told of.
+// book remembers which relays were told of that no network names, or that send from where its network's relays do not.
 type book struct {
 	mu    sync.Mutex
-	noted map[netip.Addr]time.Time
+	noted map[stranger]time.Time
 }
 
-// note adds to an observation what a person needs to list the relay.
-func (b *book) note(o *timeline.Observation, link netip.Addr, d *datagram, name string, now time.Time) {
+// stranger is a link that no network names, or a network's with the address that it was claimed from.
+type stranger struct{ link, from netip.Addr }
+
+// note adds to an observation what a person needs to list the relay. A network is given where one names the link.
+func (b *book) note(o *timeline.Observation, link netip.Addr, network *site.Network, d *datagram, name string, now time.Time) {
+	from := d.from.Addr().WithZone("")
+	who, f := stranger{link: link}, &timeline.Foreign{Kind: timeline.OtherRelay, Link: name, Addr: from, MAC: d.mac, Relay: link}
+	if network != nil {
+		who.from, f.Network, o.Outcome.Network = from, network.Name, network.Name
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	last, known := b.noted[link]
+	last, known := b.noted[who]
 	if !known && len(b.noted) >= maxRelaysNoted {
 		for a, t := range b.noted {
 			if now.Sub(t) > noteEvery {
@@ -172,20 +184,26 @@ func (b *book) note(o *timeline.Observation, link netip.Addr, d *datagram, name 
 			return
 		}
 	}
-	from := d.from.Addr().WithZone("")
-	o.Foreign = &timeline.Foreign{Kind: timeline.OtherRelay, Link: name, Addr: from, MAC: d.mac, Relay: link}
+	o.Foreign = f
 	if known && now.Sub(last) < noteEvery {
 		return
 	}
 	if b.noted == nil {
-		b.noted = map[netip.Addr]time.Time{}
+		b.noted = map[stranger]time.Time{}
 	}
-	b.noted[link] = now
+	b.noted[who] = now
+	detail := fmt.Sprintf("asks on %s; if it is yours, list it below networks: %s", name, site.RelayLine(link))
+	if network != nil {
+		detail = fmt.Sprintf("asks on %s for clients of %s; if it is yours, ", name, link)
+		detail += network.RelayFromLine(from, maxDetail-len(detail))
+	}
 	o.Events = append(o.Events, timeline.Event{
-		Kind: timeline.ForeignRelay, Reason: reason.UnconfiguredRelay, Addr: from.String(),
-		Detail: fmt.Sprintf("asks on %s; if it is yours, list it below networks: %s", name, site.RelayLine(link)),
+		Kind: timeline.ForeignRelay, Reason: reason.UnconfiguredRelay, Network: f.Network, Addr: from.String(), Detail: detail,
 	})
 }
+
+// maxDetail is what an event may say.
+const maxDetail = 200
 
 const (
 	// What machines that nobody listed may take through one port of a relay, and through one relay, before they wait: a

@@ -244,13 +244,68 @@ func TestRelayOnAnotherLink(t *testing.T) {
 	}
 }
 
+// TestRelayFrom: a relay that sends from where its network's relays do not is refused, and told of with the line that lists it;
+// defaults hold where the network says nothing. The sender is ::1.
+func TestRelayFrom(t *testing.T) {
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := sitetest.Facts(sitetest.Link(t, lo.Index, "lo", "2001:db8:1::1/64"))
+	nested := forward(1, "::", "2001:db8:f::12", forward(0, rack2, ll, anonymous(), lladdr(node2())), relayPort())
+	plain := forward(0, rack2, ll, anonymous(), lladdr(node2()), relayPort())
+	for _, c := range []struct {
+		name, defaults, network string
+		b                       []byte
+		want                    string
+	}{
+		{"the relay itself", "", `"::1"`, plain, ""},
+		{"a relay that another relay is before", "", `["2001:db8:f::/64", "::1/128"]`, nested, ""},
+		{"anybody, against the defaults", `"2001:db8:f::11"`, `"::/0"`, plain, ""},
+		{"the network's own, against the defaults", `"2001:db8:f::11"`, `"::1"`, plain, ""},
+		{"somebody else", "", `"2001:db8:f::11"`, plain, `write below networks.rack2: relay_from: ["2001:db8:f::11", "::1"]`},
+		{"somebody else, nested", "", `["2001:db8:f::12", "fe80::/10"]`, nested, `write below networks.rack2: relay_from: ["2001:db8:f::12", "fe80::/10", "::1"]`},
+		{"the defaults", `"2001:db8:f::/64"`, "", plain, `write below defaults: relay_from: ["2001:db8:f::/64", "::1"]`},
+	} {
+		text := racks
+		if c.network != "" {
+			text = strings.Replace(text, `prefix: "2001:db8:2::/64"`, `prefix: "2001:db8:2::/64", relay_from: `+c.network, 1)
+		}
+		if c.defaults != "" {
+			text = "defaults: {relay_from: " + c.defaults + "}\n" + text
+		}
+		snap := sitetest.Snapshot(t, text, facts)
+		client, seen := startRacks(t, func(cfg *Config) { cfg.Snapshot = func() *site.Snapshot { return snap } })
+		for i := range 2 {
+			if _, err := client.Write(c.b); err != nil {
+				t.Fatal(err)
+			}
+			o := seen.next(t)
+			if o.Outcome.Network != "rack2" || (o.Outcome.Reason == reason.Answered) != (c.want == "") {
+				t.Errorf("%s: observed %+v", c.name, o)
+			}
+			if c.want == "" {
+				continue
+			}
+			if o.Outcome.Reason != reason.UnconfiguredRelay || o.Foreign == nil || o.Foreign.Network != "rack2" || len(o.Events) != 1-i {
+				t.Errorf("%s: observed %+v, told %+v", c.name, o, o.Foreign)
+			}
+			for _, e := range o.Events {
+				if want := "asks on lo for clients of 2001:db8:2::1; if it is yours, " + c.want; e.Detail != want || e.Addr != "::1" || e.Network != "rack2" {
+					t.Errorf("%s: told %+v, want %s", c.name, e, want)
+				}
+			}
+		}
+	}
+}
+
 // TestRelayFlood: relays that are made up are told of within bounds, and each only now and then.
 func TestRelayFlood(t *testing.T) {
 	var b book
 	now := sitetest.Now()
 	d := &datagram{from: netip.MustParseAddrPort("[fe80::9%lo]:547")}
 	at := func(i int) (o timeline.Observation) {
-		b.note(&o, netip.AddrFrom16([16]byte{0x20, 1, 14: byte(i >> 8), 15: byte(i)}), d, "lo", now)
+		b.note(&o, netip.AddrFrom16([16]byte{0x20, 1, 14: byte(i >> 8), 15: byte(i)}), nil, d, "lo", now)
 		return o
 	}
 	for i := range 1000 {

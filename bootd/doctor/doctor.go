@@ -244,16 +244,25 @@ func (x *examination) servers(n *site.Network) {
 	}
 }
 
-// relays are those that no network names.
+// relays are those that no network names, and those that send from where its network's relays do not.
 func (x *examination) relays() {
 	for _, f := range x.Foreign {
-		if _, known := x.Snapshot.Serves(site.Arrival{Relay: f.Relay}); f.Kind != timeline.OtherRelay || known || x.Now.Sub(f.Last) > stale {
+		if f.Kind != timeline.OtherRelay || x.Now.Sub(f.Last) > stale {
 			continue
 		}
-		x.add(Warning, nil, fmt.Sprintf("a relay at %s asks on %s for clients of the link %s (heard %s ago), and no network names it", f.Addr, f.Link, f.Relay,
-			x.Now.Sub(f.Last).Round(time.Second)), "machines behind it get no answer", "if it is yours, list it below networks: "+site.RelayLine(f.Relay))
+		what := fmt.Sprintf("a relay at %s asks on %s for clients of the link %s (heard %s ago), and ", f.Addr, f.Link, f.Relay, x.Now.Sub(f.Last).Round(time.Second))
+		const then = "machines behind it get no answer"
+		switch n, known := x.Snapshot.Serves(site.Arrival{Relay: f.Relay}); {
+		case !known:
+			x.add(Warning, nil, what+"no network names it", then, "if it is yours, list it below networks: "+site.RelayLine(f.Relay))
+		case !n.RelaysFrom(f.Addr):
+			x.add(Warning, n, what+"relay_from of "+n.Name+" does not hold its address", then, "if it is yours, "+n.RelayFromLine(f.Addr, maxLine))
+		}
 	}
 }
+
+// maxLine is how long a line to paste may be.
+const maxLine = 1000
 
 // on are those that were heard on a network's link lately.
 func (x *examination) on(n *site.Network, kind timeline.ForeignKind) []heard.Foreign {

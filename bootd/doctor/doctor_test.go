@@ -105,6 +105,15 @@ func TestExamine(t *testing.T) {
 		}, want: []string{
 			"warning: a relay at fe80::9 asks on eth1 for clients of the link 2001:db8:9::1 (heard 0s ago), and no network names it | machines behind it get no answer",
 		}},
+		{name: "a relay that sends from elsewhere", text: "defaults: {relay_from: \"2001:db8:f::11\"}\n" + strings.Replace(healthy, "64\"}", "64\"}\n  rack2: {relay: \"2001:db8:2::1\", prefix: \"2001:db8:2::/64\"}", 1), change: func(in *Input) {
+			f := server(false, false)
+			f.Kind, f.Relay, f.Network = timeline.OtherRelay, netip.MustParseAddr("2001:db8:2::1"), "rack2"
+			allowed := f
+			allowed.Addr = netip.MustParseAddr("2001:db8:f::11")
+			in.Foreign = []heard.Foreign{f, allowed}
+		}, want: []string{
+			"warning: a relay at fe80::9 asks on eth1 for clients of the link 2001:db8:2::1 (heard 0s ago), and relay_from of rack2 does not hold its address | machines behind it get no answer",
+		}},
 		{name: "a network behind a relay that bootd does not advertise on", text: strings.Replace(healthy, "64\"}", "64\"}\n  rack2: {relay: \"2001:db8:2::1\", prefix: \"2001:db8:2::/64\"}", 1)},
 		{name: "our flags", text: strings.Replace(healthy, "64\"}", "64\", ra: {managed: false, other: false, autonomous: false, on_link: false}}", 1), want: []string{
 			"error: ra.managed and ra.other are both false | iPXE asks DHCPv6 for nothing at all: no boot script",

@@ -189,6 +189,9 @@ func (b *Book) other(f timeline.Foreign, now time.Time) {
 		k.addr = f.Addr.String()
 	case timeline.OtherRelay: // one router may be the relay of many links
 		k.addr = f.Relay.String()
+		if f.Network != "" { // the link is a network's: the address is what is wrong
+			k.addr += " " + f.Addr.String()
+		}
 	}
 	old, ok := b.foreign[k]
 	if !ok {

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -135,6 +136,28 @@ func TestForeign(t *testing.T) {
 	b.Observe(timeline.Observation{Foreign: &r})
 	want := []Foreign{{Foreign: r, First: start().Add(time.Second), Last: start().Add(2 * time.Second)}}
 	if diff := cmp.Diff(want, b.Foreign(), compare()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestForeignRelays: a link that no network names is one entry, whoever asks for it; a network's is one for each address that its
+// relays do not send from.
+func TestForeignRelays(t *testing.T) {
+	b := book(t, "")
+	for _, network := range []string{"", "rack2"} {
+		for _, from := range []string{"2001:db8:f::11", "2001:db8:f::12"} {
+			f := timeline.Foreign{
+				Kind: timeline.OtherRelay, Link: "eth0", Network: network, Addr: netip.MustParseAddr(from), Relay: netip.MustParseAddr("2001:db8:2::1"),
+			}
+			b.Observe(timeline.Observation{Foreign: &f})
+		}
+	}
+	var got []string
+	for _, f := range b.Foreign() {
+		got = append(got, f.Network+" "+f.Addr.String())
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff([]string{" 2001:db8:f::12", "rack2 2001:db8:f::11", "rack2 2001:db8:f::12"}, got); diff != "" {
 		t.Error(diff)
 	}
 }

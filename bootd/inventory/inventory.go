@@ -121,6 +121,8 @@ type Settings struct {
 	T1, T2 Value[time.Duration]
 	// InformationRefresh is after how long clients without a lease ask again (RFC 8415 section 21.23).
 	InformationRefresh Value[time.Duration]
+	// RelayFrom are the addresses that relays for the network send from; unset: any.
+	RelayFrom Value[[]netip.Prefix]
 
 	Locale   Value[string] // default C.UTF-8
 	Language Value[string] // default en

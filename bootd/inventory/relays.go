@@ -1,6 +1,10 @@
 package inventory
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"gopkg.in/yaml.v3"
+)
 
 // unicast reads an address that one machine has and that routers know.
 func (p *parser) unicast(v value) (netip.Addr, bool) {
@@ -10,6 +14,42 @@ func (p *parser) unicast(v value) (netip.Addr, bool) {
 		return netip.Addr{}, false
 	}
 	return a, ok
+}
+
+// maxRelayFrom bounds what each relayed message is compared with.
+const maxRelayFrom = 64
+
+// relayFrom reads where relays send from.
+func (p *parser) relayFrom(v value) ([]netip.Prefix, bool) {
+	if v.node.Kind == yaml.SequenceNode && len(v.node.Content) > maxRelayFrom {
+		p.bad(v, "has %d entries, %d at most: write a prefix that holds several relays", len(v.node.Content), maxRelayFrom)
+		return nil, false
+	}
+	return someOf((*parser).sender)(p, v)
+}
+
+// sender reads the address that a relay sends from, or a prefix of such: link-local where the relay is our neighbour, and ::/0
+// where a network takes back what defaults say.
+func (p *parser) sender(v value) (netip.Prefix, bool) {
+	s, ok := p.text(v)
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), p.usable(v, a)
+	}
+	x, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		p.bad(v, "%q is neither an IPv6 address nor a prefix, such as 2001:db8:f::11 or 2001:db8:f::/64", shorten(s))
+	case x != x.Masked():
+		p.bad(v, "%s has host bits set, did you mean %s?", s, x.Masked())
+	case x.Bits() == 0 && x.Addr().Is6():
+		return x, true
+	default:
+		return x, p.usable(v, x.Addr())
+	}
+	return netip.Prefix{}, false
 }
 
 // relays finds a relay that two networks claim, and what only a network with an interface can have.
@@ -34,6 +74,9 @@ func (c *checker) relays() {
 			if first == nil {
 				first = n
 			}
+		}
+		if n.RelayFrom.Set() && len(n.Relays) == 0 && !c.incomplete[n.Name] {
+			c.badAt(n.RelayFrom.Pos, "%s has no relay: write relay: with the link-address that it names, or leave this out", n.Name)
 		}
 		if n.Interface.Set() || len(n.Relays) == 0 {
 			continue

@@ -46,6 +46,7 @@ var settingsFields = []field[Settings]{
 	{name: "t2", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.T2 }, within(time.Second, maxLifetime, ""))},
 	{name: "information_refresh", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.InformationRefresh },
 		within(minRefresh, maxLifetime, " (RFC 8415)"))},
+	{name: "relay_from", in: onLinks, set: put(func(s *Settings) *Value[[]netip.Prefix] { return &s.RelayFrom }, (*parser).relayFrom)},
 	{name: "locale", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Locale },
 		matching(40, chars("_.@-"), "en_US.UTF-8"))},
 	{name: "language", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Language },
@@ -81,7 +82,7 @@ func withSettings[T any](own []field[T], in scope, get func(*T) *Settings) []fie
 		switch {
 		case f.set == nil:
 		case f.in&in == 0 && f.in == onLinks:
-			g.misplaced = "belongs in defaults or in a network: every machine on a link is told the same"
+			g.misplaced = "belongs in defaults or in a network: it is the same for every machine on a link"
 		case f.in&in == 0:
 			g.misplaced = "belongs in defaults, a network or a host"
 		default:

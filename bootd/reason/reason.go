@@ -38,7 +38,7 @@ const (
 
 	// NotServedLink: it came in on an interface that no network names.
 	NotServedLink
-	// UnconfiguredRelay: it came through a relay that no network names.
+	// UnconfiguredRelay: it came through a relay that no network names, or from where its network has no relay.
 	UnconfiguredRelay
 	// UnknownHost: nobody listed this machine and the network ignores strangers.
 	UnknownHost

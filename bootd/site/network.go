@@ -51,6 +51,8 @@ func (r *resolver) network(in *inventory.Network) {
 		n.Relays = append(n.Relays, a.V)
 		r.snap.index.byRelay[a.V] = n
 	}
+	from := pick(layers, func(s *inventory.Settings) inventory.Value[[]netip.Prefix] { return s.RelayFrom })
+	n.RelayFrom, n.RelayFromIn = slices.Clone(from.V), from.From
 	if n.Interface != "" {
 		r.link(n, in)
 	}

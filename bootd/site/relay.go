@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -127,6 +128,30 @@ func (n *Network) Where() string {
 		at = append(at, "relay "+a.String())
 	}
 	return strings.Join(at, ", ")
+}
+
+// RelaysFrom reports whether a relay for the network may send from an address.
+func (n *Network) RelaysFrom(a netip.Addr) bool {
+	return len(n.RelayFrom) == 0 || slices.ContainsFunc(n.RelayFrom, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// RelayFromLine says what to write so that a relay may send from an address: the whole line, or where that is longer than most
+// octets, what to add to it.
+func (n *Network) RelayFromLine(a netip.Addr, most int) string {
+	all := make([]string, 0, len(n.RelayFrom)+1)
+	for _, p := range n.RelayFrom {
+		text := p.String()
+		if p.IsSingleIP() {
+			text = p.Addr().String()
+		}
+		all = append(all, strconv.Quote(text))
+	}
+	all = append(all, strconv.Quote(a.String()))
+	line := fmt.Sprintf("write below %s: relay_from: [%s]", n.RelayFromIn, strings.Join(all, ", "))
+	if len(line) > most {
+		line = fmt.Sprintf("add to relay_from below %s: %q", n.RelayFromIn, a)
+	}
+	return line
 }
 
 // RelayLine is the line below `networks:` that lists a relay, with the /64 of its address: what a person pastes.

@@ -2,6 +2,7 @@ package site_test
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -80,6 +81,27 @@ func TestRelayedSteady(t *testing.T) {
 	next, _ := site.Resolve(first.Inventory, sitetest.Facts(sitetest.Link(t, 1, "eth0", "2001:db8:f::7/64", "2001:db8:f::1/64"), eth1), first, sitetest.Now())
 	if n, _ := next.Network("rack2"); n.Own != netip.MustParseAddr("2001:db8:f::1") {
 		t.Errorf("hosts are told %s now", n.Own)
+	}
+}
+
+// TestRelaysFrom: where relays send from, and what to write for another.
+func TestRelaysFrom(t *testing.T) {
+	text := strings.Replace(relayed, `prefix: "2001:db8:2::/64"`, `prefix: "2001:db8:2::/64", relay_from: ["2001:db8:f::12", "2001:db8:e::/64"]`, 1)
+	snap := sitetest.Snapshot(t, text, sitetest.Facts(sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64")))
+	n, _ := snap.Network("rack2")
+	for a, want := range map[string]bool{"2001:db8:f::12": true, "2001:db8:f::13": false, "2001:db8:e::77": true, "fe80::12": false} {
+		if got := n.RelaysFrom(netip.MustParseAddr(a)); got != want {
+			t.Errorf("from %s: %t", a, got)
+		}
+	}
+	a := netip.MustParseAddr("fe80::12")
+	got := []string{n.RelayFromLine(a, 89), n.RelayFromLine(a, 88)}
+	want := []string{`write below networks.rack2: relay_from: ["2001:db8:f::12", "2001:db8:e::/64", "fe80::12"]`, `add to relay_from below networks.rack2: "fe80::12"`}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if n, _ := snap.Network("rack1"); !n.RelaysFrom(a) {
+		t.Error("without relay_from a relay may be anywhere")
 	}
 }
 

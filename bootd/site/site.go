@@ -132,8 +132,11 @@ type Network struct {
 	Interface string
 	Link      *Link
 	// Relays are the link-addresses that relays name for the network.
-	Relays   []netip.Addr
-	Prefixes []Prefix
+	Relays []netip.Addr
+	// RelayFrom are the addresses that they send from; none: any. RelayFromIn is the section that says so.
+	RelayFrom   []netip.Prefix
+	RelayFromIn string
+	Prefixes    []Prefix
 	// Ours are the addresses that bootd itself puts on the link, in those of Prefixes that come out of an upstream's.
 	Ours []Prefix
 	// Stale are prefixes that the network had before: no host gets an address in them any more, and those that have one are told

@@ -40,7 +40,7 @@ const (
 	RouterSolicit Kind = "router-solicit"  // a machine asked for a router
 	ForeignRouter Kind = "foreign-router"  // another router advertises on our link
 	ForeignServer Kind = "foreign-server"  // another DHCPv6 server answers on our link
-	ForeignRelay  Kind = "foreign-relay"   // a relay that no network names asks, see Detail for the line to add
+	ForeignRelay  Kind = "foreign-relay"   // a relay asks that no network names, or lets send from there; see Detail
 	Discovered    Kind = "discovered"      // a machine that nobody listed said who it is
 	PhoneOffered  Kind = "phone-offered"   // a phone was told where its files are
 	PhoneFetched  Kind = "phone-fetched"   // a phone fetched or uploaded one of its files, see Detail
