@@ -109,7 +109,7 @@ func (c *committer) rotate(gen uint64) error {
 	}
 	// From here on the old journal must not grow, for the new one may be found behind it after a crash.
 	old := c.file
-	c.file, c.header, c.size = f, h, headerSize
+	c.file, c.header, c.size, c.room = f, h, headerSize, headerSize
 	if err := e.dir.sync(); err != nil {
 		err = fmt.Errorf("syncing the directory of %s: %w", name, err)
 		e.fail(err)

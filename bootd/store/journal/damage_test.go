@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -63,11 +64,7 @@ func newSample(t *testing.T, n int) sample {
 		if i > 0 {
 			put(t, e, fmt.Sprintf("2001:db8::%x/128", i%7), strings.Repeat("v", i))
 		}
-		info, err := os.Stat(filepath.Join(s.dir, journalName(1)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.ends, s.states = append(s.ends, int(info.Size())), append(s.states, leases(e))
+		s.ends, s.states = append(s.ends, headerSize+int(e.Stats().JournalOctets)), append(s.states, leases(e))
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
@@ -131,8 +128,8 @@ func TestJournalTornAtEveryOctet(t *testing.T) {
 		}
 		n := s.before(cut)
 		want := Recovery{Records: len(s.states[n]), Transactions: uint64(n)}
-		if cut > s.ends[n] {
-			want.Torn, want.TornOffset, want.TornOctets = journalName(1), int64(s.ends[n]), int64(cut-s.ends[n])
+		if torn := bytes.TrimRight(whole[s.ends[n]:cut], "\x00"); len(torn) > 0 {
+			want.Torn, want.TornOffset, want.TornOctets = journalName(1), int64(s.ends[n]), int64(len(torn))
 		}
 		if d := cmp.Diff(want, e.Stats().Recovery); d != "" {
 			t.Errorf("cut at %d: recovery (-want +got):\n%s", cut, d)
@@ -141,6 +138,55 @@ func TestJournalTornAtEveryOctet(t *testing.T) {
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestRoomIsNoDamage opens what a process leaves that was killed: zeros behind the last frame, which is whole or torn.
+func TestRoomIsNoDamage(t *testing.T) {
+	e, d := openDisk(t)
+	put(t, e, "a", "1")
+	put(t, e, "b", "2")
+	end := headerSize + int(e.Stats().JournalOctets)
+	dir := d.afterExit(t)
+	path := filepath.Join(dir, journalName(1))
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := end + roomStep; len(whole) >= want || len(whole) <= end || len(bytes.TrimRight(whole[end:], "\x00")) > 0 {
+		t.Fatalf("the journal has %d octets, %d of them frames", len(whole), end)
+	}
+	for name, c := range map[string]struct {
+		at   int
+		want Recovery
+	}{
+		"whole": {-1, Recovery{Records: 2, Transactions: 2}},
+		"torn": {end - 1, Recovery{
+			Records: 1, Transactions: 1, Torn: journalName(1), TornOffset: int64(headerSize + (end-headerSize)/2), TornOctets: int64((end - headerSize) / 2),
+		}},
+	} {
+		data := bytes.Clone(whole)
+		if c.at >= 0 {
+			data[c.at] ^= 1
+		}
+		writeFile(t, dir, journalName(1), data)
+		again, err := openCopy(t, dir)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if d := cmp.Diff(c.want, again.Stats().Recovery); d != "" {
+			t.Errorf("%s: recovery (-want +got):\n%s", name, d)
+		}
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	closed := d.afterExit(t)
+	if info, err := os.Stat(filepath.Join(closed, journalName(1))); err != nil || info.Size() != int64(end) {
+		t.Errorf("closed: %v, error %v, want %d octets", info, err, end)
 	}
 }
 

@@ -14,10 +14,10 @@ import (
 
 var errPower = errors.New("power is off")
 
-// inode is a file's content, of which the disk is sure to have the first synced octets.
+// inode is a file's content, and what of it the disk is sure to have.
 type inode struct {
 	data   []byte
-	synced int
+	synced []byte
 }
 
 // change is one change of the directory that is not synced yet; an empty name is none.
@@ -44,7 +44,7 @@ func newDisk(t testing.TB, dir string) *disk {
 	t.Helper()
 	d := &disk{names: map[string]*inode{}, durable: map[string]*inode{}}
 	for name, data := range readDir(t, dir) {
-		d.names[name] = &inode{[]byte(data), len(data)}
+		d.names[name] = &inode{[]byte(data), []byte(data)}
 	}
 	maps.Copy(d.durable, d.names)
 	return d
@@ -137,13 +137,28 @@ func (f *diskFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
+func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	n, err := f.d.step("write", f.name)
+	if err == nil {
+		n = len(p)
+	}
+	n = min(n, len(p))
+	if end := int(off) + n; end > len(f.n.data) {
+		f.n.data = append(f.n.data, make([]byte, end-len(f.n.data))...)
+	}
+	copy(f.n.data[off:], p[:n])
+	return n, err
+}
+
 func (f *diskFile) Sync() error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
 	if _, err := f.d.step("sync", f.name); err != nil {
 		return err
 	}
-	f.n.synced = len(f.n.data)
+	f.n.synced = slices.Clone(f.n.data)
 	return nil
 }
 
@@ -154,7 +169,7 @@ func (f *diskFile) Truncate(size int64) error {
 		return err
 	}
 	f.n.data = f.n.data[:size]
-	f.n.synced = min(f.n.synced, int(size))
+	f.n.synced = f.n.synced[:min(len(f.n.synced), int(size))]
 	return nil
 }
 
@@ -186,15 +201,33 @@ func (d *disk) afterPowerCut(t testing.TB, r *rand.Rand) string {
 	}
 	dir := t.TempDir()
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		n := names[name]
-		data := slices.Clone(n.data[:n.synced+r.IntN(len(n.data)-n.synced+1)])
-		if loose := len(data) - n.synced; loose > 0 && r.IntN(2) == 0 {
-			from := n.synced + r.IntN(loose)
-			clear(data[from : from+r.IntN(len(data)-from+1)])
-		}
-		writeFile(t, dir, name, data)
+		writeFile(t, dir, name, names[name].afterPowerCut(r))
 	}
 	return dir
+}
+
+// afterPowerCut is what was synced, with any part of what was written since.
+func (n *inode) afterPowerCut(r *rand.Rand) []byte {
+	size := len(n.data)
+	if grown := size - len(n.synced); grown > 0 {
+		size -= r.IntN(grown + 1)
+	}
+	data, old := slices.Clone(n.data[:size]), make([]byte, size)
+	copy(old, n.synced)
+	first := 0
+	for first < size && data[first] == old[first] {
+		first++
+	}
+	last := size
+	for last > first && data[last-1] == old[last-1] {
+		last--
+	}
+	if first < last && r.IntN(2) == 0 {
+		from := first + r.IntN(last-first)
+		to := from + r.IntN(last-from+1)
+		copy(data[from:to], old[from:to])
+	}
+	return data
 }
 
 func writeFile(t testing.TB, dir, name string, data []byte) {

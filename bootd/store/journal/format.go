@@ -13,7 +13,8 @@ import (
 // A file is a header and then frames. A frame is what one sync made durable: in a journal all transactions that
 // waited together, in a snapshot a run of records. One checksum covers the whole frame, because the disk may write
 // the sectors of an unsynced frame in any order: with a checksum for each transaction, a power cut could leave a
-// valid one behind a torn one, which nobody can tell from damage to what was promised.
+// valid one behind a torn one, which nobody can tell from damage to what was promised. The journal that is written to ends
+// with zeros, the room for the next frames; no frame begins with so many.
 //
 //	header  magic 8 | version 4 | crc 4 | gen 8 | base 8 | prev 8 | salt 8        all little endian
 //	frame   length 4 | crc 4 | seq 8 | payload of length octets

@@ -23,6 +23,7 @@ type directory interface {
 // file is what the engine needs of a file that it writes.
 type file interface {
 	io.WriteCloser
+	io.WriterAt
 	// Sync makes the content durable; the length too.
 	Sync() error
 	Truncate(size int64) error

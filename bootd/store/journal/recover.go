@@ -198,7 +198,9 @@ func (r *reader) journal(h header, data []byte, size int64, later []uint64) erro
 			if behind := findFrame(rest[1:], h.salt, r.seq+2); behind >= 0 || len(later) > 0 {
 				return &DamageError{name, int64(at), "a record's checksum does not match and valid ones follow", cutRemedy(name, at, later)}
 			}
-			r.out.Torn, r.out.TornOffset, r.out.TornOctets = name, int64(at), int64(len(rest))
+			if torn := bytes.TrimRight(rest, "\x00"); len(torn) > 0 { // zeros alone are room for more
+				r.out.Torn, r.out.TornOffset, r.out.TornOctets = name, int64(at), int64(len(torn))
+			}
 			data = data[:at]
 			break
 		}
