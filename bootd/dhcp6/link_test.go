@@ -18,8 +18,8 @@ import (
 	"bootd.internal/bootd/store/memory"
 )
 
-// TestLink hears a multicast on a link that it joined and answers from its link-local address to the client's port, and
-// hears nothing on a link that it left.
+// TestLink hears a multicast on a link that it joined and answers from its link-local address to the port that clients listen
+// on, whatever port they send from, and hears nothing on a link that it left.
 func TestLink(t *testing.T) {
 	netiftest.Kernel(t)
 	netiftest.Sysctl(t, "default/accept_dad", "0")
@@ -51,16 +51,19 @@ func TestLink(t *testing.T) {
 	run(t, server)
 	leave := run(t, server.Link(*snap.Networks[0].Link))
 
-	var client *net.UDPConn
+	var client, sender *net.UDPConn
 	ns.Do(func() (err error) {
-		client, err = net.ListenUDP("udp6", &net.UDPAddr{Port: 10546})
+		if sender, err = net.ListenUDP("udp6", &net.UDPAddr{Port: 10546}); err != nil {
+			return err
+		}
+		client, err = net.ListenUDP("udp6", &net.UDPAddr{Port: clientPort})
 		return err
 	})
-	t.Cleanup(func() { client.Close() })
+	t.Cleanup(func() { client.Close(); sender.Close() })
 	solicit := encodeRequest(packet{req: address.Request{Msg: address.Solicit, Client: node0(), IAs: []address.IA{{Kind: address.IANA}}}})
 	send := func(b []byte, to string) {
 		ns.Do(func() error {
-			_, err := client.WriteToUDP(b, &net.UDPAddr{IP: net.ParseIP(to), Port: serverPort, Zone: fmt.Sprint(there)})
+			_, err := sender.WriteToUDP(b, &net.UDPAddr{IP: net.ParseIP(to), Port: serverPort, Zone: fmt.Sprint(there)})
 			return err
 		})
 	}

@@ -92,17 +92,24 @@ func (s *Server) standing(snap *site.Snapshot, req address.Request, now time.Tim
 
 // reply queues an answer for where the packet came from, over the interface that it came in on. Asked at an address of ours, it
 // answers from that; asked at a group, the kernel picks the address that fits the client's. To a relay with a global address
-// the kernel's routes lead, and a relay listens on the servers' port unless it says otherwise (RFC 8357 section 5.2).
+// the kernel's routes lead. Clients listen on their own port whatever they send from (RFC 8415 section 7.2), so no other port
+// of a machine can be written to by forging its address; a relay listens on the servers' port unless it says otherwise (RFC
+// 8357 section 5.2).
 func (s *Server) reply(b *ingress.Batch, it *item) {
 	d := &it.d
 	to := ingress.Peer{Addr: d.from, Index: d.link}
 	if !d.dst.IsMulticast() {
 		to.Local = d.dst
 	}
-	if hops := it.p.hops; len(hops) > 0 {
-		if hops[0].port == nil {
-			to.Addr = netip.AddrPortFrom(to.Addr.Addr(), serverPort)
-		}
+	hops := it.p.hops
+	switch {
+	case len(hops) == 0 && s.clients != 0:
+		to.Addr = netip.AddrPortFrom(to.Addr.Addr(), s.clients)
+	case len(hops) > 0 && hops[0].port == nil:
+		to.Addr = netip.AddrPortFrom(to.Addr.Addr(), serverPort)
+	}
+	it.out.port = to.Addr.Port()
+	if len(hops) > 0 {
 		if !to.Addr.Addr().IsLinkLocalUnicast() {
 			b.Send(it.out.octets, to)
 			return

@@ -79,6 +79,8 @@ type Server struct {
 	conn  *net.UDPConn
 	group *ipv6.PacketConn
 	ready chan struct{}
+	// clients is the port that clients are answered on, 0 (in tests): the one that they sent from.
+	clients uint16
 	// front holds a token for each lane that reads.
 	front chan struct{}
 	// lost are the datagrams that the socket had no room for.
@@ -106,7 +108,14 @@ type datagram struct {
 }
 
 // New opens the socket on [::]:547; links join with Link. Errors: the port is in use, or may not be opened.
-func New(cfg Config) (*Server, error) { return listen(cfg, serverPort) }
+func New(cfg Config) (*Server, error) {
+	s, err := listen(cfg, serverPort)
+	if err != nil {
+		return nil, err
+	}
+	s.clients = clientPort
+	return s, nil
+}
 
 func listen(cfg Config, port int) (*Server, error) {
 	if cfg.Lanes <= 0 {

@@ -21,9 +21,11 @@ type Tracer interface {
 // sent is what went back for a datagram; no octets: nothing did.
 type sent struct {
 	octets []byte
-	left   []uint16
-	took   time.Duration
-	err    error
+	// port is the one that they were sent to.
+	port uint16
+	left []uint16
+	took time.Duration
+	err  error
 }
 
 // trace shows a datagram and its answer to those who look. It costs next to nothing while nobody does.
@@ -46,6 +48,8 @@ func (s *Server) trace(d *datagram, at time.Time, client ident.DUID, o reason.Ou
 	x.Link, x.ServerMAC, x.From = seenOn(s.cfg.Snapshot(), d)
 	if len(out.octets) == 0 {
 		x.From = netip.Addr{}
+	} else {
+		x.To = out.port
 	}
 	s.cfg.Tracer.Trace(x)
 }

@@ -32,7 +32,8 @@ func (x Exchange) Capture() []byte {
 	to := linkAddr(x.Server, x.ServerMAC)
 	b := record(nil, x.Time, frame(x.MAC, to, x.Client, netip.AddrPortFrom(x.Server, serverPort), x.Query))
 	if len(x.Reply) > 0 {
-		b = record(b, x.Time.Add(x.Took), frame(x.ServerMAC, linkAddr(x.Client.Addr(), x.MAC), netip.AddrPortFrom(x.From, serverPort), x.Client, x.Reply))
+		client := netip.AddrPortFrom(x.Client.Addr(), x.To)
+		b = record(b, x.Time.Add(x.Took), frame(x.ServerMAC, linkAddr(client.Addr(), x.MAC), netip.AddrPortFrom(x.From, serverPort), client, x.Reply))
 	}
 	return b
 }

@@ -28,9 +28,10 @@ type Exchange struct {
 	// DUID is the client's.
 	DUID  ident.DUID `json:"duid,omitempty"`
 	Query []byte     `json:"query"`
-	// Reply is what went out From an address of ours, Took after Query came in; empty: silence.
+	// Reply is what went out From an address of ours To this port of the client, Took after Query came in; empty: silence.
 	Reply []byte        `json:"reply,omitempty"`
 	From  netip.Addr    `json:"from,omitzero"`
+	To    uint16        `json:"to,omitempty"`
 	Took  time.Duration `json:"took_ns,omitempty"`
 	// LeftOut are the codes of options that did not fit into Reply.
 	LeftOut []uint16       `json:"left_out,omitempty"`

@@ -20,9 +20,9 @@ func card(n byte) ident.MAC { return ident.MAC{0x52, 0x54, 0, 0xaa, 1, n} }
 
 func exchange(host string, m ident.MAC) Exchange {
 	return Exchange{
-		Time: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), Link: "eth1", Client: netip.MustParseAddrPort("[fe80::5]:546"),
+		Time: time.Date(2026, 1, 2, 3, 4, 5, 6000, time.UTC), Link: "eth1", Client: netip.MustParseAddrPort("[fe80::5]:1546"),
 		Server: netip.MustParseAddr("ff02::1:2"), MAC: m, ServerMAC: card(1), DUID: ident.NewDUIDLL(m), Query: []byte{1, 2, 3, 4},
-		Reply: []byte{2, 2, 3, 4, 5}, From: netip.MustParseAddr("fe80::1"), Took: 2 * time.Millisecond,
+		Reply: []byte{2, 2, 3, 4, 5}, From: netip.MustParseAddr("fe80::1"), To: 546, Took: 2 * time.Millisecond,
 		Outcome: reason.Outcome{Reason: reason.Answered, Host: host, Network: "rack1", Rule: "frame-mac"},
 	}
 }
@@ -173,10 +173,11 @@ func TestCapture(t *testing.T) {
 	for i, want := range []struct {
 		to, from ident.MAC
 		src, dst string
+		ports    [2]uint16
 		payload  []byte
 	}{
-		{ident.MAC{0x33, 0x33, 0, 1, 0, 2}, card(5), "fe80::5", "ff02::1:2", []byte{1, 2, 3, 4}},
-		{card(5), card(1), "fe80::1", "fe80::5", []byte{2, 2, 3, 4, 5}},
+		{ident.MAC{0x33, 0x33, 0, 1, 0, 2}, card(5), "fe80::5", "ff02::1:2", [2]uint16{1546, 547}, []byte{1, 2, 3, 4}},
+		{card(5), card(1), "fe80::1", "fe80::5", [2]uint16{547, 546}, []byte{2, 2, 3, 4, 5}},
 	} {
 		f := frames[i]
 		if ident.MAC(f[:6]) != want.to || ident.MAC(f[6:12]) != want.from || f[12] != 0x86 || f[13] != 0xdd {
@@ -187,6 +188,9 @@ func TestCapture(t *testing.T) {
 		udp := ip[40:]
 		if src.String() != want.src || dst.String() != want.dst || int(binary.BigEndian.Uint16(ip[4:])) != len(udp) {
 			t.Errorf("frame %d: from %s to %s, %d octets", i, src, dst, len(udp))
+		}
+		if ports := [2]uint16{binary.BigEndian.Uint16(udp), binary.BigEndian.Uint16(udp[2:])}; ports != want.ports {
+			t.Errorf("frame %d: ports %v", i, ports)
 		}
 		if diff := cmp.Diff(want.payload, udp[8:]); diff != "" {
 			t.Errorf("frame %d: %s", i, diff)
