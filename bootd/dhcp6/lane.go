@@ -166,11 +166,13 @@ func (l *lane) begin(it *item, snap *site.Snapshot, start time.Time) bool {
 		s.evidence(&it.p.req, snap, d)
 		it.p.req.Hold = s.hold(d.link, start)
 	}
+	aside := s.asides.allow(&it.p.req, snap, start)
 	// Inside a transaction, so that two packets cannot get one address.
 	it.commit = s.cfg.Store.Start(func(v store.View) []store.Op {
 		it.decision = address.Decide(snap, v, it.p.req, start)
 		return it.decision.Ops
 	})
+	s.asides.settle(aside, it.decision.PutAside)
 	if len(it.p.hops) > 0 { // not when it is durable: others of its batch come before
 		s.ports.charge(s.ports.of(it.p.req.At.Relay, it.p.hops), it.decision, start)
 	}

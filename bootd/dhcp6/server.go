@@ -93,6 +93,7 @@ type Server struct {
 	relays  book
 	ports   ports
 	senders senders
+	asides  asides
 }
 
 // datagram is one packet as it came in.

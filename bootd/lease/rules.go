@@ -18,6 +18,9 @@ const (
 	// DeclineGuestFor is the same for an address of a pool: there are others, and the machine that uses it unasked may go
 	// on for long.
 	DeclineGuestFor = 24 * time.Hour
+	// DeclinerAvoids is how long a client, and all others behind its card, is not given what it declined, where the address
+	// was not put aside.
+	DeclinerAvoids = time.Hour
 	// Slack is written on top of each promised lifetime, so that a retransmit, or the second identity of one boot,
 	// finds its whole promise on disk already and writes nothing.
 	Slack = time.Minute
@@ -80,6 +83,11 @@ func (b Binding) Decline(c Claim, now time.Time, aside time.Duration) (Binding, 
 	b.State = Declined
 	b.PreferredUntil, b.ValidUntil = now, now.Add(aside)
 	return b, true
+}
+
+// Avoided reports whether who declined the binding should not get it again yet.
+func (b Binding) Avoided(now time.Time) bool {
+	return b.State == Declined && b.PreferredUntil.Add(DeclinerAvoids).After(now)
 }
 
 func later(a, b time.Time) time.Time {

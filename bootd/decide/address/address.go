@@ -99,6 +99,8 @@ type Request struct {
 	// FQDN: it sent option 39, with these flags; the name in it is not believed.
 	FQDN      bool
 	FQDNFlags uint8
+	// PutAside is how many addresses of a pool a Decline may put aside: its card and its network have a limit.
+	PutAside int
 	// Hold is why machines that nobody listed get nothing on this link now: ServerElsewhere, Listening, or RateLimited (too
 	// many new ones came through one port of a relay); None: they may.
 	Hold reason.Reason
@@ -110,6 +112,8 @@ type Decision struct {
 	Reply  *Reply
 	Ops    []store.Op
 	Events []timeline.Event
+	// PutAside is how many addresses of a pool were put aside.
+	PutAside int
 	// Heard is what a machine that nobody listed told of itself; nil for the others.
 	Heard *timeline.Machine
 	// Reserved: the answer may go out although its Ops could not be written, because it grants nothing but addresses

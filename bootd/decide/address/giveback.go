@@ -32,19 +32,39 @@ func (x *exchange) rest(e *entry, b lease.Binding) {
 	e.put(b)
 }
 
-// decline answers a Decline (section 18.3.8): the address is put aside.
+// decline answers a Decline (section 18.3.8): the address is put aside. One of a pool that is beyond the limit is free for
+// others at once, else one client that declines whatever it is offered takes the pool away from all; vacant keeps it from the
+// card that declined it.
 func (x *exchange) decline() {
+	limited := false
 	x.giveBack(func(e *entry, c lease.Claim) {
+		counted := x.pooled && !x.kept(e.addr)
+		over := counted && x.d.PutAside >= x.req.PutAside
 		aside := x.aside(e)
+		if over {
+			aside = 0
+		}
 		b, ok := e.b.Decline(c, x.now, aside)
 		if !ok {
 			return
 		}
 		e.put(b)
+		if over {
+			limited = true
+			x.event(timeline.DHCPDecline, reason.RateLimited, e.addr.String(), fmt.Sprintf(
+				"not put aside: too many are already for this card, or on %s; the card does not get it for %s", x.net.Name, lease.DeclinerAvoids))
+			return
+		}
+		if counted {
+			x.d.PutAside++
+		}
 		x.event(timeline.DHCPDecline, reason.Changed, e.addr.String(), "")
 		x.event(timeline.Warning, reason.NoAddrsAvail, e.addr.String(), fmt.Sprintf(
 			"another machine uses the address of %s: nobody gets it for %s; find that machine", b.Holder, aside))
 	})
+	if limited && x.d.Reason == reason.Changed {
+		x.d.Reason = reason.RateLimited
+	}
 }
 
 // aside is how long a declined address is handed to nobody. A host that waits for it has no other.

@@ -77,7 +77,13 @@ func (g *granting) vacant(a netip.Addr, ia IA) bool {
 		return false
 	}
 	e := g.ledger.at(a)
-	return !e.found || !e.b.InForce(g.now) || e.b.State != lease.Declined && g.mine(e, ia)
+	switch {
+	case !e.found:
+		return true
+	case e.b.State != lease.Declined:
+		return !e.b.InForce(g.now) || g.mine(e, ia)
+	}
+	return !e.b.InForce(g.now) && !(e.b.BelongsTo(g.holderOf(ia), g.mac) && e.b.Avoided(g.now))
 }
 
 // note remembers which address a client of a pool has now.

@@ -41,6 +41,9 @@ func client(i int, msg Msg, named ...string) Request {
 	q := from(guestMAC(uint32(i)), msg, named...)
 	q.Client = ident.DUID(binary.BigEndian.AppendUint32([]byte{0, 2, 0, 0, 0xab, 0x11}, uint32(i)))
 	q.Evidence = append(who.Frame(guestMAC(uint32(i))), who.Client(q.Client)...)
+	if msg == Decline {
+		q.PutAside = 1
+	}
 	return q
 }
 
@@ -345,7 +348,7 @@ func TestPoolDecline(t *testing.T) {
 	snap, engine, now := openRack(t, pooledRack), memory.New(), sitetest.Now()
 	a := asks(t, engine, snap, client(1, RequestMsg), now)
 	d := decide(t, snap, engine, client(1, Decline, a.String()), now).Decision
-	if len(d.Events) != 2 || d.Events[0].Kind != timeline.DHCPDecline || d.Events[1].Kind != timeline.Warning || d.Reason != reason.Changed {
+	if len(d.Events) != 2 || d.Events[0].Kind != timeline.DHCPDecline || d.Events[1].Kind != timeline.Warning || d.Reason != reason.Changed || d.PutAside != 1 {
 		t.Errorf("got %s, %+v", d.Reason, d.Events)
 	}
 	if b := asks(t, engine, snap, client(1, RequestMsg), now.Add(time.Minute)); b == a || !b.IsValid() {
