@@ -62,6 +62,11 @@ func (c *Client) Release(ctx context.Context, req ReleaseRequest) (r ReleaseResu
 	return r, c.call(ctx, http.MethodPost, "/v1/leases/release", req, &r)
 }
 
+// ReleaseDeclined ends the leases that were put aside because a client declined them, or lists them.
+func (c *Client) ReleaseDeclined(ctx context.Context, req ReleaseDeclinedRequest) (r ReleaseDeclinedResult, err error) {
+	return r, c.call(ctx, http.MethodPost, "/v1/leases/release-declined", req, &r)
+}
+
 // Discovered lists the machines that nobody listed.
 func (c *Client) Discovered(ctx context.Context) (m []heard.Machine, err error) {
 	return m, c.call(ctx, http.MethodGet, "/v1/discovered", nil, &m)

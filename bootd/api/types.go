@@ -247,6 +247,21 @@ type ReleaseRequest struct {
 	By     string `json:"by,omitempty"`
 }
 
+// ReleaseDeclinedRequest is the body of POST /v1/leases/release-declined.
+type ReleaseDeclinedRequest struct {
+	// Of is a network, an interface, a host or the MAC of the card that declined; empty: all.
+	Of string `json:"of,omitempty"`
+	// Confirm: the leases were shown and are meant; else they are only shown.
+	Confirm bool   `json:"confirm,omitempty"`
+	By      string `json:"by,omitempty"`
+}
+
+// ReleaseDeclinedResult is its answer: the addresses that were put aside, in their order.
+type ReleaseDeclinedResult struct {
+	Leases   []Lease `json:"leases"`
+	Released bool    `json:"released"`
+}
+
 // ReleaseResult is its answer.
 type ReleaseResult struct {
 	Lease    Lease `json:"lease"`

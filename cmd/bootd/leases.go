@@ -12,11 +12,15 @@ import (
 	"time"
 
 	"bootd.internal/bootd/api"
+	"bootd.internal/bootd/lease"
 )
 
 const leasesText = `
 Without an argument the leases in force are listed. "bootd leases release ADDRESS" (or PREFIX) ends one: it is free at
-once, but its client goes on using it until it asks again, so end only what nobody uses. It is shown first and confirmed with "yes".`
+once, but its client goes on using it until it asks again, so end only what nobody uses. It is shown first and confirmed with "yes".
+
+"bootd leases release --declined" ends all leases that are put aside because their clients found another machine using the
+address; --declined WHICH, those of a network, an interface, a host, or a card by its MAC. Find that machine first.`
 
 func leasesCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error {
 	var w where
@@ -24,9 +28,12 @@ func leasesCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 	asJSON := fs.Bool("json", false, "write JSON")
 	expired := fs.Bool("expired", false, "list those too that ended within the last week")
 	prefixes := fs.Bool("prefixes", false, "list delegated prefixes, and over which neighbour each is reached")
+	declined := fs.Bool("declined", false, "list, or release, only what is put aside because another machine uses it")
 	yes := fs.Bool("yes", false, "release: do not ask")
 	return func(ctx context.Context, args []string) error {
 		switch {
+		case len(args) > 0 && args[0] == "release" && *declined:
+			return a.releaseDeclined(ctx, w.client(), strings.Join(args[1:], ""), *yes, *asJSON)
 		case len(args) == 2 && args[0] == "release":
 			return a.release(ctx, w.client(), args[1], *yes, *asJSON)
 		case len(args) == 1 && args[0] == "release":
@@ -41,6 +48,9 @@ func leasesCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 		if *prefixes {
 			leases = slices.DeleteFunc(leases, func(l api.Lease) bool { return l.Address != "" })
 		}
+		if *declined {
+			leases = slices.DeleteFunc(leases, func(l api.Lease) bool { return l.State != lease.Declined.String() })
+		}
 		if *asJSON {
 			return writeJSON(a.stdout, leases)
 		}
@@ -52,13 +62,17 @@ func leasesCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 			})
 			return nil
 		}
-		table(a.stdout, "ADDRESS\tHOST\tNETWORK\tMAC\tDUID\tSTATE\tUNTIL", func(t io.Writer) {
-			for _, l := range leases {
-				fmt.Fprintln(t, leaseRow(l, mac(l)))
-			}
-		})
+		a.leaseTable(leases)
 		return nil
 	}
+}
+
+func (a app) leaseTable(leases []api.Lease) {
+	table(a.stdout, "ADDRESS\tHOST\tNETWORK\tMAC\tDUID\tSTATE\tUNTIL", func(t io.Writer) {
+		for _, l := range leases {
+			fmt.Fprintln(t, leaseRow(l, mac(l)))
+		}
+	})
 }
 
 func mac(l api.Lease) string {
@@ -116,4 +130,42 @@ func (a app) release(ctx context.Context, c *api.Client, addr string, yes, asJSO
 	}
 	_, err = fmt.Fprintf(a.stdout, "%s is free\n", or(done.Lease.Address, done.Lease.Prefix))
 	return err
+}
+
+// releaseDeclined ends all leases that are put aside.
+func (a app) releaseDeclined(ctx context.Context, c *api.Client, of string, yes, asJSON bool) error {
+	req := api.ReleaseDeclinedRequest{Of: of, By: a.who()}
+	if !yes {
+		if asJSON {
+			return usageError{"--json needs --yes: nobody is asked"}
+		}
+		found, err := c.ReleaseDeclined(ctx, req)
+		switch {
+		case err != nil:
+			return err
+		case len(found.Leases) == 0:
+			_, err := fmt.Fprintln(a.stdout, "nothing is put aside")
+			return err
+		}
+		a.leaseTable(found.Leases)
+		ask := fmt.Sprintf("give all %d back? Another machine may still use them. Type yes: ", len(found.Leases))
+		if a.ask(bufio.NewReader(a.stdin), ask, "yes") != nil {
+			return errors.New("not confirmed, nothing was released")
+		}
+	}
+	req.Confirm = true
+	done, err := c.ReleaseDeclined(ctx, req)
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return writeJSON(a.stdout, done)
+	}
+	for _, l := range done.Leases {
+		fmt.Fprintf(a.stdout, "%s is free\n", l.Address)
+	}
+	if len(done.Leases) == 0 {
+		fmt.Fprintln(a.stdout, "nothing is put aside")
+	}
+	return nil
 }
