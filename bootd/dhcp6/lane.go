@@ -220,6 +220,9 @@ func (s *Server) told(it *item, start time.Time) {
 	if decision.Outcome.Reason == reason.OtherServer && len(it.p.hops) == 0 {
 		s.overheard(d.link, it.p.req)
 	}
+	if decision.Twin.Valid() {
+		s.twins.tell(decision, it.p.req.Client, start)
+	}
 	s.cfg.Observer.Observe(timeline.Observation{
 		Adapter: adapter, Message: it.p.req.Msg.String(), Outcome: decision.Outcome, Took: it.out.took, Err: it.out.err,
 		From: timeline.Sender{AddrPort: d.from}, Events: decision.Events, MAC: seen(it.p.req.Evidence), Heard: decision.Heard,

@@ -94,6 +94,7 @@ type Server struct {
 	ports   ports
 	senders senders
 	asides  asides
+	twins   twins
 }
 
 // datagram is one packet as it came in.

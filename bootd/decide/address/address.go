@@ -114,6 +114,8 @@ type Decision struct {
 	Events []timeline.Event
 	// PutAside is how many addresses of a pool were put aside.
 	PutAside int
+	// Twin is another card that speaks with the DUID and IAID of the asking one and had its lease until now; zero: none.
+	Twin ident.MAC
 	// Heard is what a machine that nobody listed told of itself; nil for the others.
 	Heard *timeline.Machine
 	// Reserved: the answer may go out although its Ops could not be written, because it grants nothing but addresses

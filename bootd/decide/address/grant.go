@@ -261,6 +261,9 @@ func (g *granting) lease(o *offer, ia IA) Lease {
 		b = lease.Binding{}
 	}
 	holder := g.holderOf(ia)
+	if g.pooled && b.Holder == holder && b.MAC != g.mac && b.MAC.Valid() && g.mac.Valid() {
+		g.d.Twin = b.MAC
+	}
 	named := b.Holder == holder && b.Network == g.net.Name && b.MAC == g.mac
 	if !named || !b.Covers(g.claim(ia), g.now.Add(preferred), g.now.Add(valid)) {
 		b.Holder, b.Network, b.MAC = holder, g.net.Name, g.mac
