@@ -36,6 +36,8 @@ const (
 	ByUUID    Kind = "uuid"
 	ByDUID    Kind = "duid"
 	ByAddress Kind = "address"
+	// BySuffix is an address without its prefix that is somebody's, or nobody's, on several networks.
+	BySuffix Kind = "suffix"
 )
 
 // Report is everything that there is to say.
@@ -154,6 +156,9 @@ func (x explainer) find(q string) (*site.Host, *site.NIC, error) {
 	}
 	if a, err := netip.ParseAddr(q); err == nil {
 		x.r.Kind = ByAddress
+		if a.Is6() && !a.Is4In6() && inventory.IsSuffix(a) {
+			return x.bySuffix(a)
+		}
 		return x.byAddress(a.WithZone(""))
 	}
 	if u, err := ident.ParseUUID(q); err == nil {

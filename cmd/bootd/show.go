@@ -117,6 +117,8 @@ func writeExplanation(w io.Writer, r explain.Report) {
 		fmt.Fprintf(w, "%s is %s (known by %s)\n", r.Query, r.Host, r.Rule)
 	case r.Reason.String() != "none":
 		fmt.Fprintf(w, "%s is no listed host (%s)\n", r.Query, r.Reason)
+	case r.Kind == explain.BySuffix:
+		fmt.Fprintf(w, "%s is an address on several networks\n", r.Query)
 	default:
 		fmt.Fprintf(w, "%s is no listed host\n", r.Query)
 	}
