@@ -89,6 +89,8 @@ type exchange struct {
 	guest []byte
 	// pooled: the asking client is unlisted and gets addresses of a pool.
 	pooled bool
+	// looks counts what overlapped read (maxLooks).
+	looks int
 }
 
 func (x *exchange) run() {

@@ -252,9 +252,11 @@ func (g *granting) vacantPart(p netip.Prefix, ia IA) (part, bool) {
 func areasKey() store.Key { return store.Key{Table: store.TableMeta, ID: "delegated-areas"} }
 
 const (
-	// maxInside is how many prefixes one area has, and how many are looked at inside one that is larger, as a power of two:
-	// a larger one with several areas is taken as given out.
+	// maxInside is how many prefixes one area has, as a power of two.
 	maxInside = 16
+	// maxLooks is how many prefixes one message looks at inside larger ones: what is left is taken as given out. A pool whose
+	// parts grow from /64 to /48 would else cost each client seconds.
+	maxLooks = 1 << 14
 	// lenArea is one record: the length of the prefixes in the area, and the first half of its address.
 	lenArea = 9
 )
@@ -282,7 +284,6 @@ func (x *exchange) overlapped(p netip.Prefix, ia IA) (held netip.Prefix, taken b
 		return ok && b.InForce(x.now) && !x.ownsPart(b, ia)
 	}
 	raw, _ := x.view.Get(areasKey())
-	looks := 0
 	for rest := raw; len(rest) >= lenArea; rest = rest[lenArea:] {
 		in, n := readArea(rest[:lenArea])
 		switch {
@@ -299,11 +300,11 @@ func (x *exchange) overlapped(p netip.Prefix, ia IA) (held netip.Prefix, taken b
 			if in.Bits() < p.Bits() {
 				in = p
 			}
-			if looks += 1 << (n - in.Bits()); looks > 1<<maxInside {
-				return netip.Prefix{}, true
-			}
 			inside := halves(in, n)
 			for i := range uint64(1) << (n - in.Bits()) {
+				if x.looks++; x.looks > maxLooks {
+					return netip.Prefix{}, true
+				}
 				if q := inside(i); others(q) {
 					return q, true
 				}

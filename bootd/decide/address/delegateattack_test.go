@@ -1,6 +1,8 @@
 package address
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -277,5 +279,70 @@ func TestDelegateWaits(t *testing.T) {
 		if got, _, _ = strings.Cut(got, "20"+d.now.Format("06")+"-"); got != want {
 			t.Errorf("%s: told %q, want %q", kept, got, want)
 		}
+	}
+}
+
+// shrunk is a pool whose 32 parts are /48s now and were longer; each holds one prefix in force, near its end.
+func shrunk(t testing.TB, bits int) *delegator {
+	t.Helper()
+	d := newDelegator(t, `networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64", unknown: pool, delegate: {pool: "2001:db8:4000::/43", length: 48}}
+`)
+	var ops []store.Op
+	var areas []byte
+	for i := range byte(32) {
+		p, _ := netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0x40, i, 0xff, 0xff}).Prefix(bits)
+		until := d.now.Add(time.Hour)
+		held := lease.Binding{Holder: "duid 1 iaid 1", Network: "rack1"}.Grant(lease.Claim{}, until, until)
+		ops = append(ops, store.Op{Key: lease.PrefixKey(p), Value: held.Encode()})
+		if rec := areaOf(p); !bytes.Contains(areas, rec) {
+			areas = append(areas, rec...)
+		}
+	}
+	ops = append(ops, store.Op{Key: areasKey(), Value: areas})
+	if err := d.store.Update(context.Background(), func(store.View) []store.Op { return ops }); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// shrunkSolicit is a Solicit of somebody who has nothing there.
+func shrunkSolicit() Request {
+	q := Request{Msg: Solicit, Client: ident.NewDUIDLL(ident.MAC{0x52, 0x54, 0, 0xaa, 1, 99}), IAs: []IA{pd(1)}, At: site.Arrival{Link: "eth1"}}
+	q.Evidence = who.Client(q.Client)
+	return q
+}
+
+// TestDelegateShrunk: one message reads no more than maxLooks prefixes inside larger ones, whatever the pool was before, and gives
+// nothing of which another client has a part; where it can look at all, what ran out is free again.
+func TestDelegateShrunk(t *testing.T) {
+	for bits, again := range map[int]bool{64: false, 58: true} {
+		d := shrunk(t, bits)
+		reads := 0
+		ask := func() (out Decision) {
+			reads = 0
+			d.store.Read(func(v store.View) { out = Decide(d.snap, counting{v, &reads}, shrunkSolicit(), d.now) })
+			return out
+		}
+		d.want(ask(), "1: status 6")
+		if reads > maxLooks+500 {
+			t.Errorf("/%d: one message looks at %d records", bits, reads)
+		}
+		d.now = d.now.Add(2 * time.Hour)
+		if got := told(ask()); again == (got == "1: status 6") {
+			t.Errorf("/%d: when all ran out: %s", bits, got)
+		}
+		if reads > maxLooks+500 {
+			t.Errorf("/%d: one message looks at %d records", bits, reads)
+		}
+	}
+}
+
+// BenchmarkDelegateShrunk is one Solicit in a pool of /48s that was one of /64s.
+func BenchmarkDelegateShrunk(b *testing.B) {
+	d := shrunk(b, 64)
+	q := shrunkSolicit()
+	for b.Loop() {
+		d.store.Read(func(v store.View) { Decide(d.snap, v, q, d.now) })
 	}
 }
