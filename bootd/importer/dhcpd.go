@@ -227,7 +227,7 @@ func (d *dhcpd) statement(s *statement, in scope) {
 	case head == "option":
 		d.option(s, in)
 	case len(in.conditions) > 0:
-		d.lost(s.Place, "%s: of what stands under if or in a class, only the boot file is taken over", s)
+		d.lostWhole(s, ": of what stands under if or in a class, only the boot file is taken over")
 	case head == "subnet6", head == "shared-network", head == "group", head == "pool6", head == "host", head == "class", head == "subclass":
 		d.blockOf(s, in)
 	case in.net != nil && (head == "range6" || head == "prefix6"):
@@ -251,7 +251,15 @@ func (d *dhcpd) statement(s *statement, in scope) {
 	case head == "interface" && in.net != nil:
 		d.put(in.net.node, &node{key: "interface", value: quote(s.arg(1)), from: s.Place})
 	default:
-		d.lost(s.Place, "%s%s", s, dhcpdWhy(head))
+		d.lostWhole(s, dhcpdWhy(head))
+	}
+}
+
+// lostWhole lists a statement with all that stands in its block: each line is somebody's to look at.
+func (d *dhcpd) lostWhole(s *statement, why string) {
+	d.lost(s.Place, "%s%s", s, why)
+	for _, x := range s.block {
+		d.lostWhole(x, ": it stands in the block of line "+strconv.Itoa(s.Line))
 	}
 }
 

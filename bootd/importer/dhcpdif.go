@@ -38,10 +38,7 @@ func (d *dhcpd) branch(s *statement, in scope, failed []condition) []condition {
 	if len(words) > 0 {
 		c := condition{words: words, at: s.Place}
 		if !d.readable(c) {
-			d.lost(s.Place, "%s: %s", s, errUnread)
-			for _, x := range s.block {
-				d.lost(x.Place, "%s: it stands under this if", x)
-			}
+			d.lostWhole(s, ": "+errUnread.Error())
 			return failed
 		}
 		inside.conditions = append(inside.conditions, c)
@@ -178,6 +175,8 @@ func (d *dhcpd) host(s *statement, in scope) {
 			d.option(x, scope{to: &h.more})
 		case "ddns-hostname":
 			d.itself(x.Place, "%s: a host is called as it is listed", x)
+		case "if", "elsif", "else":
+			d.lostWhole(x, ": what one host boots under conditions stands in its profile")
 		default:
 			d.statement(x, scope{to: &h.more})
 		}

@@ -108,7 +108,6 @@ func (d *dhcpd) bootFile(url string, in scope, at Place) {
 
 // class reads a class whose test is about booting, or one value of a class that has several (a subclass).
 func (d *dhcpd) class(s *statement, in scope) {
-	const none = "%s: bootd has no classes"
 	var test []word
 	var rest []*statement
 	for _, x := range s.block {
@@ -134,10 +133,7 @@ func (d *dhcpd) class(s *statement, in scope) {
 		d.classes++
 		d.statements(rest, scope{to: &node{key: "a class"}, conditions: append(slices.Clip(in.conditions), c), class: d.classes})
 	default:
-		d.lost(s.Place, none, s)
-		for _, x := range rest {
-			d.lost(x.Place, "%s: it stands in this class", x)
-		}
+		d.lostWhole(s, ": bootd has no classes")
 	}
 }
 

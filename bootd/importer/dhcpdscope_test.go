@@ -188,3 +188,50 @@ func TestCutEverywhere(t *testing.T) {
 		}
 	}
 }
+
+// TestLostWhole: each line of a block that is not taken over is listed.
+func TestLostWhole(t *testing.T) {
+	_, lost := imported(t, `subnet6 2001:db8::/64 { }
+host a {
+	hardware ethernet 52:54:00:00:00:01;
+	if substring(option dhcp6.user-class, 2, 4) = "iPXE" {
+		option dhcp6.bootfile-url "http://[2001:db8::1]/a.ipxe";
+	} else {
+		if known {
+			option dhcp6.bootfile-url "tftp://[2001:db8::1]/a.efi";
+		}
+	}
+}
+if exists dhcp6.user-class {
+	subnet6 2001:db8:9::/64 {
+		range6 2001:db8:9::1 2001:db8:9::9;
+	}
+}
+`)
+	var got []string
+	for _, l := range lost {
+		place, _, _ := strings.Cut(l, ": ")
+		got = append(got, strings.TrimPrefix(place, "dhcpd.conf:"))
+	}
+	if want := "4 5 6 7 8 13 14"; strings.Join(got, " ") != want {
+		t.Errorf("lines %s are listed, want %s:\n%s", got, want, strings.Join(lost, "\n"))
+	}
+}
+
+// TestOriginal: a fault that names a line of the page names that of the original instead; what is quoted stays.
+func TestOriginal(t *testing.T) {
+	wrote := &node{key: "a", from: Place{"dhcpd.conf", 12}}
+	p := page{nodes: map[int]*node{3: wrote, 4: {key: "b"}}, above: map[*node]*node{}}
+	p.above[p.nodes[4]] = wrote
+	for msg, want := range map[string]string{
+		"is already the relay of rack2 (line 3): which": "is already the relay of rack2 (dhcpd.conf:12): which",
+		"overlaps fd00::/64 (line 4)":                   "overlaps fd00::/64 (dhcpd.conf:12)",
+		"is there twice, first on line 3":               "is there twice, first in dhcpd.conf:12",
+		`"on line 3" is not an address`:                 `"on line 3" is not an address`,
+		"overlaps fd00::/64 (line 99)":                  "overlaps fd00::/64 (line 99)",
+	} {
+		if got := p.original(msg); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package importer
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -172,6 +173,27 @@ func (p *page) node(n *node, indent string, above *node) {
 	}
 }
 
+// elsewhere is how the grammar's words name another line.
+var elsewhere = regexp.MustCompile(`\(line \d+\)|first on line \d+$`)
+
+// original puts the place in the original where a fault names a line of the page.
+func (p *page) original(msg string) string {
+	return elsewhere.ReplaceAllStringFunc(msg, func(s string) string {
+		line, err := strconv.Atoi(strings.Trim(s, "()abcdefghijklmnopqrstuvwxyz "))
+		n := p.nodes[line]
+		for n != nil && n.from.File == "" { // what nobody wrote stands in what somebody wrote
+			n = p.above[n]
+		}
+		switch {
+		case err != nil || n == nil:
+			return s
+		case s[0] == '(':
+			return "(" + n.from.String() + ")"
+		}
+		return "first in " + n.from.String()
+	})
+}
+
 func comment(at Place) string {
 	if at.File == "" {
 		return ""
@@ -241,7 +263,7 @@ func (d *draft) result() (*Result, error) {
 		for _, f := range faults {
 			if n := p.nodes[f.Pos.Line]; n != nil && !gone[n] {
 				gone[n] = true
-				d.lost(n.from, "%s: %s", f.Path, f.Msg)
+				d.lost(n.from, "%s: %s", f.Path, p.original(f.Msg))
 			}
 		}
 		if len(gone) == 0 {

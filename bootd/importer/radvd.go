@@ -196,6 +196,9 @@ func (d *dhcpd) advertised(i *radvdInterface, s *statement) {
 			if n, ok = d.lifetime(o); ok {
 				x.preferred, x.given = n, true
 			}
+		case "Base6to4Interface", "Base6Interface":
+			d.lost(s.Place, "%s: %s: radvd made the prefix out of the address of another interface: write prefix: with one of yours, or {from: UPSTREAM, subnet: N} where bootd asks a router for it", s, o)
+			return
 		default:
 			if !d.ownWay(o) {
 				d.lost(o.Place, "%s", o)
@@ -286,7 +289,12 @@ func (d *dhcpd) routers(all []*radvdInterface, beside bool) {
 		}
 		n := d.routed(i, beside)
 		if n.routed {
-			d.lost(i.at, "interface %s: the network has an interface already", oneLine(i.name))
+			first := n.node.get("interface")
+			if first.value == quote(i.name) {
+				d.lost(i.at, "interface %s: it is there twice, first %s", oneLine(i.name), first.from)
+			} else {
+				d.lost(i.at, "interface %s: it has a prefix of %s (%s), and bootd serves a prefix on one link: give this one a prefix of its own", oneLine(i.name), first.value, first.from)
+			}
 			continue
 		}
 		n.routed = true
