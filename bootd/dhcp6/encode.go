@@ -82,8 +82,10 @@ func encodeWhole(into []byte, r *address.Reply, xid [3]byte, client, server iden
 	b.seconds(dhcpv6.OptionSolMaxRT, r.SolMaxRT)
 	b.seconds(dhcpv6.OptionInfMaxRT, r.InfMaxRT)
 	b.seconds(dhcpv6.OptionInformationRefreshTime, r.InfoRefresh)
-	if l := searchList(r.Search); len(l.Labels) > 0 {
-		b.add(dhcpv6.OptionDomainSearchList, l.ToBytes())
+	if len(r.Search) > 0 {
+		if l := searchList(r.Search); len(l.Labels) > 0 {
+			b.add(dhcpv6.OptionDomainSearchList, l.ToBytes())
+		}
 	}
 	return b.octets, b.left
 }
@@ -114,7 +116,7 @@ func (b *message) add(code dhcpv6.OptionCode, data []byte) {
 
 func (b *message) seconds(code dhcpv6.OptionCode, d time.Duration) {
 	if d > 0 {
-		b.add(code, seconds(d))
+		b.add(code, putSeconds(nil, d))
 	}
 }
 
@@ -128,13 +130,12 @@ func (b *message) ia(ia address.IAReply) {
 		code = dhcpv6.OptionIAPD
 		fallthrough
 	default:
-		v = append(append(v, seconds(ia.T1)...), seconds(ia.T2)...)
+		v = putSeconds(putSeconds(v, ia.T1), ia.T2)
 	}
-	for _, l := range ia.Addrs {
-		o := dhcpv6.OptIAAddress{
-			IPv6Addr: l.Addr.AsSlice(), PreferredLifetime: lifetime(l.Preferred), ValidLifetime: lifetime(l.Valid),
-		}
-		v = putOption(v, dhcpv6.OptionIAAddr, o.ToBytes())
+	for _, l := range ia.Addrs { // RFC 8415 section 21.6
+		v = putHead(v, dhcpv6.OptionIAAddr, lenIAAddr)
+		v = append(v, l.Addr.AsSlice()...)
+		v = putSeconds(putSeconds(v, l.Preferred), l.Valid)
 	}
 	for _, l := range ia.Prefixes {
 		v = putPrefix(v, l)
@@ -147,9 +148,12 @@ func (b *message) ia(ia address.IAReply) {
 
 // putOption appends an option.
 func putOption(b []byte, code dhcpv6.OptionCode, data []byte) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(code))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(data)))
-	return append(b, data...)
+	return append(putHead(b, code, len(data)), data...)
+}
+
+// putHead appends what stands before the n octets of an option.
+func putHead(b []byte, code dhcpv6.OptionCode, n int) []byte {
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint16(b, uint16(code)), uint16(n))
 }
 
 func status(s *address.Status) dhcpv6.Option {
@@ -164,14 +168,10 @@ func ips(addrs []netip.Addr) []net.IP {
 	return out
 }
 
-// lifetime makes a duration one that the library can write: it rounds, and it begins again at zero where 32 bits of
-// seconds end. What does not fit becomes all ones, for ever (RFC 8415 section 7.7).
-func lifetime(d time.Duration) time.Duration {
-	return min(max(d, 0), math.MaxUint32*time.Second).Truncate(time.Second)
-}
-
-func seconds(d time.Duration) []byte {
-	return binary.BigEndian.AppendUint32(nil, uint32(lifetime(d)/time.Second))
+// putSeconds appends a lifetime in whole seconds. What 32 bits of them do not hold becomes all ones, for ever (RFC 8415 section
+// 7.7).
+func putSeconds(b []byte, d time.Duration) []byte {
+	return binary.BigEndian.AppendUint32(b, uint32(min(max(d, 0), math.MaxUint32*time.Second)/time.Second))
 }
 
 // searchList leaves out the names that have no wire form: the library would write them all the same.

@@ -30,6 +30,9 @@ type lane struct {
 	front bool
 	// asked are the links whose neighbours were looked at since the last read.
 	asked []int
+	// snap and start are what the batch is decided by.
+	snap  *site.Snapshot
+	start time.Time
 	// ready are the items that can be answered, waiting those that the disk holds up; both are used again and again.
 	ready, waiting []*item
 }
@@ -45,9 +48,18 @@ type item struct {
 	out sent
 	// queued is the place of the answer among those that are sent together, -1: there is none.
 	queued int
-	// room and evidence are used again for the next datagram: nothing that outlives the answer may point into them.
-	room     []byte
+	// What follows is used again for the next datagram: nothing that outlives the answer may point into it.
+	*rooms
+}
+
+// rooms is the memory of an item.
+type rooms struct {
+	reply    []byte
 	evidence [4]who.Evidence
+	request  address.Request
+	decide   address.Room
+	// run is the item's transaction.
+	run func(store.View) []store.Op
 }
 
 // run answers until reading ends. Errors: the socket failed.
@@ -61,6 +73,9 @@ func (l *lane) run(ctx context.Context) error {
 		if l.batch == nil { // the lanes behind the first are seldom needed
 			l.batch = ingress.NewBatch(l.s.conn, batchSize, maxDatagram, 0)
 			l.items = make([]item, batchSize)
+			for i := range l.items {
+				l.items[i].rooms = l.rooms(&l.items[i])
+			}
 		}
 		n, err := l.batch.Read()
 		switch {
@@ -77,6 +92,14 @@ func (l *lane) run(ctx context.Context) error {
 	}
 }
 
+// rooms makes the memory of an item, and what runs in its transaction, so that two packets cannot get one address.
+func (l *lane) rooms(it *item) *rooms {
+	return &rooms{run: func(v store.View) []store.Op {
+		it.decision = it.rooms.decide.Decide(l.snap, v, it.p.req, l.start)
+		return it.decision.Ops
+	}}
+}
+
 // resign lets the next lane read.
 func (l *lane) resign() {
 	if l.front {
@@ -87,28 +110,29 @@ func (l *lane) resign() {
 
 // serve answers n datagrams. Whatever happens, there is one observation of each. It resigns before it waits for the disk.
 func (l *lane) serve(ctx context.Context, n int) {
-	start, snap := l.s.cfg.Now(), l.s.cfg.Snapshot()
+	l.start, l.snap = l.s.cfg.Now(), l.s.cfg.Snapshot()
+	defer l.forget(n)
 	l.asked, l.ready, l.waiting = l.asked[:0], l.ready[:0], l.waiting[:0]
 	for i := range n {
 		it := &l.items[i]
 		octets, peer, over := l.batch.Datagram(i)
-		*it = item{queued: -1, room: it.room, d: datagram{octets: octets, over: over, from: peer.Addr, dst: l.batch.Dest(i), link: peer.Index}}
+		*it = item{queued: -1, rooms: it.rooms, d: datagram{octets: octets, over: over, from: peer.Addr, dst: l.batch.Dest(i), link: peer.Index}}
 		if it.d.link == 0 {
 			continue // the kernel tells it of every packet
 		}
 		switch {
-		case !l.guarded(it, start, func() bool { return l.begin(it, snap, start) }):
+		case !l.guarded(it, func() bool { return l.begin(it) }):
 		case it.commit.Done():
 			l.ready = append(l.ready, it)
 		default:
 			l.waiting = append(l.waiting, it)
 		}
 	}
-	l.s.overflow(n == batchSize, start)
+	l.s.overflow(n == batchSize, l.start)
 	if len(l.waiting) > 0 {
 		l.waiting[0].commit.Sync() // one for all, and it works while the others are answered
 	}
-	l.answer(ctx, l.ready, snap, start)
+	l.answer(ctx, l.ready)
 	if len(l.waiting) == 0 {
 		return
 	}
@@ -120,30 +144,39 @@ func (l *lane) serve(ctx context.Context, n int) {
 		done := 0
 		for done < len(rest) && (done == 0 || rest[done].commit.Done()) {
 			it := rest[done]
-			l.guarded(it, start, func() bool { it.err = it.commit.Wait(ctx); return true })
+			l.guarded(it, func() bool { it.err = it.commit.Wait(ctx); return true })
 			done++
 		}
-		l.answer(ctx, rest[:done], snap, start)
+		l.answer(ctx, rest[:done])
 		rest = rest[done:]
 	}
 }
 
+// forget lets go of what the batch was decided by: a lane may rest for long, and a snapshot is large.
+func (l *lane) forget(n int) {
+	for i := range n {
+		it := &l.items[i]
+		*it = item{rooms: it.rooms}
+	}
+	l.snap = nil
+}
+
 // guarded runs one step of one item; a panic in it costs that item alone.
-func (l *lane) guarded(it *item, start time.Time, step func() bool) (ok bool) {
+func (l *lane) guarded(it *item, step func() bool) (ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			ok, it.commit = false, nil
 			err := fmt.Errorf("answering DHCPv6 packet: panic: %v", p)
 			l.s.observe(&it.d, it.p.req.Msg, reason.Outcome{Reason: reason.Malformed}, err)
-			l.s.trace(&it.d, start, "", reason.Outcome{Reason: reason.Malformed}, sent{err: err})
+			l.s.trace(&it.d, l.start, "", reason.Outcome{Reason: reason.Malformed}, sent{err: err})
 		}
 	}()
 	return step()
 }
 
 // begin reads a datagram and starts its transaction; it reports false when there is nothing more to do.
-func (l *lane) begin(it *item, snap *site.Snapshot, start time.Time) bool {
-	s, d := l.s, &it.d
+func (l *lane) begin(it *item) bool {
+	s, d, snap, start := l.s, &it.d, l.snap, l.start
 	if d.over {
 		s.observe(d, it.p.req.Msg, reason.Outcome{Reason: reason.Oversized}, nil)
 		s.trace(d, start, "", reason.Outcome{Reason: reason.Oversized}, sent{})
@@ -151,7 +184,8 @@ func (l *lane) begin(it *item, snap *site.Snapshot, start time.Time) bool {
 	}
 	d.mac, d.seen = l.sender(d, start)
 	var why reason.Reason
-	it.p, why = parse(d.octets)
+	it.p, why = parseInto(d.octets, it.request)
+	it.request = it.p.req
 	it.p.req.Evidence = it.evidence[:0]
 	if why != reason.None {
 		s.observe(d, it.p.req.Msg, reason.Outcome{Reason: why}, nil)
@@ -167,11 +201,7 @@ func (l *lane) begin(it *item, snap *site.Snapshot, start time.Time) bool {
 		it.p.req.Hold = s.hold(d.link, start)
 	}
 	aside := s.asides.allow(&it.p.req, snap, start)
-	// Inside a transaction, so that two packets cannot get one address.
-	it.commit = s.cfg.Store.Start(func(v store.View) []store.Op {
-		it.decision = address.Decide(snap, v, it.p.req, start)
-		return it.decision.Ops
-	})
+	it.commit = s.cfg.Store.Start(it.run)
 	s.asides.settle(aside, it.decision.PutAside)
 	if len(it.p.hops) > 0 { // not when it is durable: others of its batch come before
 		s.ports.charge(s.ports.of(it.p.req.At.Relay, it.p.hops), it.decision, start)
@@ -180,14 +210,14 @@ func (l *lane) begin(it *item, snap *site.Snapshot, start time.Time) bool {
 }
 
 // answer sends what was decided for items whose transactions have ended.
-func (l *lane) answer(ctx context.Context, items []*item, snap *site.Snapshot, start time.Time) {
+func (l *lane) answer(ctx context.Context, items []*item) {
 	queued := 0
 	for _, it := range items {
-		l.guarded(it, start, func() bool {
+		l.guarded(it, func() bool {
 			if it.commit == nil {
 				return false
 			}
-			l.s.settle(ctx, it, snap, start)
+			l.s.settle(ctx, it, l.snap, l.start)
 			if it.out.octets != nil {
 				l.s.reply(l.batch, it)
 				it.queued = queued
@@ -199,7 +229,7 @@ func (l *lane) answer(ctx context.Context, items []*item, snap *site.Snapshot, s
 	if queued > 0 {
 		l.batch.Flush()
 	}
-	took := l.s.cfg.Now().Sub(start)
+	took := l.s.cfg.Now().Sub(l.start)
 	for _, it := range items {
 		if it.commit == nil { // it ended in a panic, and that was told
 			continue
@@ -210,7 +240,7 @@ func (l *lane) answer(ctx context.Context, items []*item, snap *site.Snapshot, s
 				it.out.err = fmt.Errorf("sending DHCPv6 reply: %w", err)
 			}
 		}
-		l.guarded(it, start, func() bool { l.s.told(it, start); return true })
+		l.guarded(it, func() bool { l.s.told(it, l.start); return true })
 	}
 }
 

@@ -1,10 +1,10 @@
 // Package dhcp6 is the DHCPv6 adapter (RFC 8415): one socket on port 547, octets to decide/address.Request, Decision to
 // octets.
 //
-// The codec is that of insomniacslk/dhcp, and its types stop here. Two guards stand before it: scan checks a datagram's
-// octets first, because names with compression stall it, and lenient hands it only the options that the decision looks at,
-// because it refuses a whole message for one option that real firmware sends broken. The frame of a reply is written here,
-// option by option: docs/decisions/0007-dhcpv6-codec.md has the figures.
+// The codec is that of insomniacslk/dhcp, and its types stop here. It reads and writes the contents of options; the frames around
+// them, of a message and of an IA, are walked and written here, and scan checks a datagram's octets first: names with
+// compression stall the library, and it refuses a whole message for one option that real firmware sends broken.
+// docs/decisions/0007-dhcpv6-codec.md has the figures.
 //
 // The package never decides what a client gets and never reads the inventory.
 package dhcp6
@@ -22,11 +22,8 @@ import (
 	"bootd.internal/bootd/reason"
 )
 
-// maxCodes bounds the codes of option 6: the library looks for each among those before it, and there are fewer than that.
+// maxCodes bounds the codes of option 6: each is looked for among those before it, and there are fewer than that.
 const maxCodes = 256
-
-// usualOptions is as many as clients send.
-const usualOptions = 12
 
 // packet is one client message.
 type packet struct {
@@ -38,7 +35,10 @@ type packet struct {
 
 // parse reads one datagram. A reason other than None: stay silent. What cannot be read of an option that real firmware
 // sends broken (user class without lengths, vendor class without data, an odd ORO) is dropped, and the rest answered.
-func parse(b []byte) (packet, reason.Reason) {
+func parse(b []byte) (packet, reason.Reason) { return parseInto(b, address.Request{}) }
+
+// parseInto is parse with the slices of a request that nobody needs any more.
+func parseInto(b []byte, spare address.Request) (packet, reason.Reason) {
 	switch {
 	case len(b) > maxDatagram:
 		return packet{}, reason.Oversized
@@ -46,14 +46,16 @@ func parse(b []byte) (packet, reason.Reason) {
 		return packet{}, reason.Malformed
 	}
 	if b[0] == byte(dhcpv6.MessageTypeRelayForward) {
-		return relayed(b)
+		return relayed(b, spare)
 	}
-	return client(b)
+	return client(b, spare)
 }
 
 // client reads a message of a client.
-func client(b []byte) (packet, reason.Reason) {
-	p := packet{xid: [3]byte(b[1:4]), req: address.Request{Msg: address.Msg(b[0])}}
+func client(b []byte, spare address.Request) (packet, reason.Reason) {
+	p := packet{xid: [3]byte(b[1:4]), req: address.Request{
+		Msg: address.Msg(b[0]), IAs: spare.IAs[:0], Arch: spare.Arch[:0], Classes: spare.Classes[:0], ORO: spare.ORO[:0],
+	}}
 	switch p.req.Msg {
 	case address.Solicit, address.RequestMsg, address.Confirm, address.Renew, address.Rebind, address.Release,
 		address.Decline, address.InformationRequest:
@@ -66,179 +68,103 @@ func client(b []byte) (packet, reason.Reason) {
 	if r := s.message(b[lenHeader:]); r != reason.None {
 		return p, r
 	}
-	options := make(dhcpv6.Options, 0, usualOptions)
-	if err := options.FromBytesWithParser(b[lenHeader:], lenient); err != nil {
-		return p, reason.Malformed
-	}
-	p.read(options)
+	_ = eachOption(b[lenHeader:], func(code dhcpv6.OptionCode, data []byte) reason.Reason { // s has seen that they add up
+		p.take(code, data)
+		return reason.None
+	})
 	return p, reason.None
 }
 
-// dropped stands for an option that is not read: a parser must return one for each.
-type dropped struct{}
-
-func (dropped) Code() dhcpv6.OptionCode { return 0 }
-func (dropped) ToBytes() []byte         { return nil }
-func (dropped) String() string          { return "dropped" }
-func (dropped) FromBytes([]byte) error  { return nil }
-
-// requested and architectures are the library's types of options 6 and 61, which it does not export: asked through its
-// accessors, it goes through all options once more and copies.
-type (
-	requested     struct{ dhcpv6.OptionCodes }
-	architectures struct{ iana.Archs }
-)
-
-func (*requested) Code() dhcpv6.OptionCode     { return dhcpv6.OptionORO }
-func (*architectures) Code() dhcpv6.OptionCode { return dhcpv6.OptionClientArchType }
-
-// lenient reads one option of a message that scan let through. It never fails: an option that the library refuses is
-// read by its octets or dropped.
-func lenient(code dhcpv6.OptionCode, data []byte) (dhcpv6.Option, error) {
+// take takes from one option what the decision looks at. It never fails: an option that the library refuses is read by its octets
+// or dropped.
+func (p *packet) take(code dhcpv6.OptionCode, data []byte) {
+	q := &p.req
 	switch code {
-	case dhcpv6.OptionClientID, dhcpv6.OptionServerID, dhcpv6.OptionRapidCommit, dhcpv6.OptionFQDN:
-		// DUIDs are opaque (RFC 8415 section 11), and the library refuses UUIDs of other than 16 octets.
-		return &dhcpv6.OptionGeneric{OptionCode: code, OptionData: data}, nil
-	case dhcpv6.OptionIANA:
-		return &dhcpv6.OptIANA{IaId: [4]byte(data), Options: dhcpv6.IdentityOptions{Options: members(data[lenIANA:])}}, nil
-	case dhcpv6.OptionIATA:
-		return &dhcpv6.OptIATA{IaId: [4]byte(data), Options: dhcpv6.IdentityOptions{Options: members(data[lenIATA:])}}, nil
-	case dhcpv6.OptionIAPD:
-		return &dhcpv6.OptIAPD{IaId: [4]byte(data), Options: dhcpv6.PDOptions{Options: members(data[lenIANA:])}}, nil
-	case dhcpv6.OptionORO:
-		codes := make(dhcpv6.OptionCodes, 0, min(len(data)/2, maxCodes))
-		_ = codes.FromBytes(data[:min(len(data), 2*maxCodes)&^1]) // whole codes only: nothing is left to refuse
-		return &requested{codes}, nil
-	case dhcpv6.OptionClientArchType:
-		o := &architectures{}
-		if o.FromBytes(data[:len(data)&^1]) != nil {
-			return dropped{}, nil
+	case dhcpv6.OptionClientID: // DUIDs are opaque (RFC 8415 section 11), and the library refuses UUIDs of other than 16 octets
+		q.Client, _ = ident.DUIDFrom(data)
+	case dhcpv6.OptionServerID:
+		q.Server, _ = ident.DUIDFrom(data)
+	case dhcpv6.OptionRapidCommit:
+		q.RapidCommit = true
+	case dhcpv6.OptionFQDN:
+		if len(data) > 0 {
+			q.FQDN, q.FQDNFlags = true, data[0]
 		}
-		return o, nil
+	case dhcpv6.OptionIANA:
+		q.IAs = append(q.IAs, readIA(address.IANA, data, lenIANA))
+	case dhcpv6.OptionIATA:
+		q.IAs = append(q.IAs, readIA(address.IATA, data, lenIATA))
+	case dhcpv6.OptionIAPD:
+		q.IAs = append(q.IAs, readIA(address.IAPD, data, lenIANA))
+	case dhcpv6.OptionORO: // once by the letter; some send several
+		q.ORO = slices.Grow(q.ORO, min(len(data)/2, maxCodes-len(q.ORO)))
+		for ; len(data) >= 2 && len(q.ORO) < maxCodes; data = data[2:] {
+			if c := binary.BigEndian.Uint16(data); !slices.Contains(q.ORO, c) {
+				q.ORO = append(q.ORO, c)
+			}
+		}
+	case dhcpv6.OptionClientArchType:
+		var archs iana.Archs
+		if archs.FromBytes(data[:len(data)&^1]) == nil {
+			for _, a := range archs {
+				q.Arch = append(q.Arch, uint16(a))
+			}
+		}
 	case dhcpv6.OptionUserClass:
-		return userClasses(data), nil
+		q.Classes = append(q.Classes, userClasses(data)...)
 	case dhcpv6.OptionVendorClass:
-		return vendorClass(data), nil
+		if q.Vendor == "" {
+			q.Vendor = vendorClass(data)
+		}
 	}
-	return dropped{}, nil
-}
-
-// members reads what stands inside an IA.
-func members(data []byte) dhcpv6.Options {
-	if len(data) == 0 {
-		return nil
-	}
-	out := make(dhcpv6.Options, 0, 1)
-	_ = out.FromBytesWithParser(data, member) // scan has walked it, and member refuses nothing
-	return out
-}
-
-// member reads an address or prefix of an IA. What stands inside those is none of a client's business.
-func member(code dhcpv6.OptionCode, data []byte) (dhcpv6.Option, error) {
-	switch code {
-	case dhcpv6.OptionIAAddr:
-		o := &dhcpv6.OptIAAddress{Options: dhcpv6.AddressOptions{Options: dhcpv6.Options{}}} // or room for ten is made
-		return o, o.FromBytes(data[:lenIAAddr])
-	case dhcpv6.OptionIAPrefix:
-		o := &dhcpv6.OptIAPrefix{Options: dhcpv6.PrefixOptions{Options: dhcpv6.Options{}}}
-		return o, o.FromBytes(data[:lenIAPrefix])
-	}
-	return dropped{}, nil
 }
 
 // userClasses reads option 15: entries with a length each (RFC 8415 section 21.15). Where the lengths do not add up, the
 // sender left them out and the whole is one class.
-func userClasses(data []byte) dhcpv6.Option {
+func userClasses(data []byte) [][]byte {
 	var o dhcpv6.OptUserClass
 	switch {
 	case len(data) == 0:
-		return dropped{}
+		return nil
 	case o.FromBytes(data) != nil:
-		return &dhcpv6.OptUserClass{UserClasses: [][]byte{slices.Clone(data)}}
+		return [][]byte{slices.Clone(data)}
 	}
-	return &o
+	return o.UserClasses
 }
 
-// vendorClass reads option 16: an enterprise number, then entries with a length each (section 21.16), or without.
-func vendorClass(data []byte) dhcpv6.Option {
+// vendorClass reads the first entry of option 16: an enterprise number, then entries with a length each (section 21.16), or
+// without.
+func vendorClass(data []byte) string {
 	var o dhcpv6.OptVendorClass
 	switch {
-	case len(data) <= 4:
-		return dropped{}
+	case len(data) <= lenEnterprise:
+		return ""
 	case o.FromBytes(data) != nil:
-		return &dhcpv6.OptVendorClass{EnterpriseNumber: binary.BigEndian.Uint32(data), Data: [][]byte{slices.Clone(data[4:])}}
+		return string(data[lenEnterprise:])
 	}
-	return &o
+	return string(o.Data[0])
 }
 
-// read takes what the decision looks at.
-func (p *packet) read(options dhcpv6.Options) {
-	q := &p.req
-	for _, o := range options {
-		switch o := o.(type) {
-		case *dhcpv6.OptionGeneric:
-			switch o.OptionCode {
-			case dhcpv6.OptionClientID:
-				q.Client, _ = ident.DUIDFrom(o.OptionData)
-			case dhcpv6.OptionServerID:
-				q.Server, _ = ident.DUIDFrom(o.OptionData)
-			case dhcpv6.OptionRapidCommit:
-				q.RapidCommit = true
-			case dhcpv6.OptionFQDN:
-				if len(o.OptionData) > 0 {
-					q.FQDN, q.FQDNFlags = true, o.OptionData[0]
-				}
-			}
-		case *dhcpv6.OptIANA:
-			q.IAs = append(q.IAs, readIA(address.IANA, o.IaId, o.Options.Options))
-		case *dhcpv6.OptIATA:
-			q.IAs = append(q.IAs, readIA(address.IATA, o.IaId, o.Options.Options))
-		case *dhcpv6.OptIAPD:
-			q.IAs = append(q.IAs, readIA(address.IAPD, o.IaId, o.Options.Options))
-		case *dhcpv6.OptUserClass:
-			q.Classes = append(q.Classes, o.UserClasses...)
-		case *dhcpv6.OptVendorClass:
-			if q.Vendor == "" {
-				q.Vendor = string(o.Data[0])
-			}
-		case *requested: // once by the letter; some send several
-			q.ORO = slices.Grow(q.ORO, min(len(o.OptionCodes), maxCodes-len(q.ORO)))
-			for _, c := range o.OptionCodes {
-				if len(q.ORO) < maxCodes && !slices.Contains(q.ORO, uint16(c)) {
-					q.ORO = append(q.ORO, uint16(c))
-				}
-			}
-		case *architectures:
-			for _, a := range o.Archs {
-				q.Arch = append(q.Arch, uint16(a))
-			}
+// readIA reads the members that belong into an IA of this kind, whose options begin behind fixed octets. What stands inside
+// those is none of a client's business.
+func readIA(kind address.IAKind, b []byte, fixed int) address.IA {
+	ia := address.IA{Kind: kind, IAID: ident.IAID(binary.BigEndian.Uint32(b))}
+	_ = eachOption(b[fixed:], func(code dhcpv6.OptionCode, data []byte) reason.Reason {
+		switch {
+		case code == dhcpv6.OptionIAAddr && kind != address.IAPD:
+			ia.Addrs = append(ia.Addrs, netip.AddrFrom16([16]byte(data)))
+		case code == dhcpv6.OptionIAPrefix && kind == address.IAPD:
+			ia.Prefixes = append(ia.Prefixes, readPrefix(data))
 		}
-	}
-}
-
-// readIA reads the members that belong into an IA of this kind.
-func readIA(kind address.IAKind, id [4]byte, members dhcpv6.Options) address.IA {
-	ia := address.IA{Kind: kind, IAID: ident.IAID(binary.BigEndian.Uint32(id[:]))}
-	for _, o := range members {
-		switch o := o.(type) {
-		case *dhcpv6.OptIAAddress:
-			if kind != address.IAPD {
-				ia.Addrs = append(ia.Addrs, netip.AddrFrom16([16]byte(o.IPv6Addr)))
-			}
-		case *dhcpv6.OptIAPrefix:
-			if kind == address.IAPD {
-				ia.Prefixes = append(ia.Prefixes, prefixOf(o))
-			}
-		}
-	}
+		return reason.None
+	})
 	return ia
 }
 
-// prefixOf reads a prefix whose length scan has checked; the library has none for a length of zero.
-func prefixOf(o *dhcpv6.OptIAPrefix) netip.Prefix {
-	if o.Prefix == nil {
+// readPrefix reads what stands behind two lifetimes: a length, which scan has checked, and a prefix (RFC 8415 section 21.22).
+func readPrefix(b []byte) netip.Prefix {
+	if b[8] == 0 {
 		return netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
-	bits, _ := o.Prefix.Mask.Size()
-	return netip.PrefixFrom(netip.AddrFrom16([16]byte(o.Prefix.IP)), bits)
+	return netip.PrefixFrom(netip.AddrFrom16([16]byte(b[9:])), int(b[8]))
 }

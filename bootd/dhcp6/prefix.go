@@ -9,7 +9,7 @@ import (
 // putPrefix appends an IA Prefix option (RFC 8415 section 21.22), with what is to be left out of it (RFC 6603 section 4.2):
 // the bits of the excluded prefix behind those of the delegated one, from the left.
 func putPrefix(b []byte, l address.PrefixLease) []byte {
-	v := append(append(make([]byte, 0, lenIAPrefix), seconds(l.Preferred)...), seconds(l.Valid)...)
+	v := putSeconds(putSeconds(make([]byte, 0, lenIAPrefix), l.Preferred), l.Valid)
 	a := l.Prefix.Addr().As16()
 	v = append(append(v, byte(l.Prefix.Bits())), a[:]...)
 	if from, to := l.Prefix.Bits(), l.Exclude.Bits(); l.Exclude.IsValid() && to > from {

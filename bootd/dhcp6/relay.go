@@ -7,6 +7,7 @@ import (
 
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
+	"bootd.internal/bootd/decide/address"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/reason"
 )
@@ -36,7 +37,7 @@ const (
 )
 
 // relayed reads a Relay-Forward and the client's message inside it, without recursion: relays nest to HOP_COUNT_LIMIT.
-func relayed(b []byte) (packet, reason.Reason) {
+func relayed(b []byte, spare address.Request) (packet, reason.Reason) {
 	var hops []hop
 	for range maxRelays {
 		if len(b) < lenRelayHeader {
@@ -52,7 +53,7 @@ func relayed(b []byte) (packet, reason.Reason) {
 		}
 		hops = append(hops, h)
 		if inner[0] != byte(dhcpv6.MessageTypeRelayForward) {
-			p, r := client(inner)
+			p, r := client(inner, spare)
 			p.hops = hops
 			return p, r
 		}

@@ -350,13 +350,14 @@ func TestPortLimit(t *testing.T) {
 func TestPortLimitOfBatch(t *testing.T) {
 	snap := sitetest.Snapshot(t, racks, sitetest.Facts(sitetest.Link(t, 2, "lo", "2001:db8:1::1/64")))
 	s := &Server{cfg: Config{Store: memory.New(), Neighbours: netiftest.Neighbours{}}, ports: ports{seed: maphash.MakeSeed()}}
-	l := &lane{s: s}
+	l := &lane{s: s, snap: snap, start: sitetest.Now()}
 	held := 0
 	for i := range 2 * portBurst {
 		inner := msg(address.Solicit, opt(dhcpv6.OptionClientID, 0, 2, 0, 0, 0, 9, byte(i>>8), byte(i)), ia(dhcpv6.OptionIANA), opt(dhcpv6.OptionRapidCommit))
 		it := &item{d: datagram{link: 2, from: netip.MustParseAddrPort("[2001:db8:1::9]:547"), dst: netip.MustParseAddr("2001:db8:1::1")}}
+		it.rooms = l.rooms(it)
 		it.d.octets = forward(0, rack3, "fe80::1", inner, opt(dhcpv6.OptionInterfaceID, 1))
-		if !l.begin(it, snap, sitetest.Now()) {
+		if !l.begin(it) {
 			t.Fatal("nothing was decided")
 		}
 		if it.decision.Outcome.Reason == reason.RateLimited {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,7 +48,10 @@ func (w *cable) Close() error { close(w.closed); return nil }
 
 type observations chan timeline.Observation
 
-func (o observations) Observe(x timeline.Observation) { o <- x }
+func (o observations) Observe(x timeline.Observation) {
+	x.Events = slices.Clone(x.Events)
+	o <- x
+}
 
 // offerOf answers the Solicit of a search.
 func offerOf(solicit []byte, server ident.DUID, offers bool) []byte {

@@ -68,9 +68,9 @@ func (s *Server) settle(ctx context.Context, it *item, snap *site.Snapshot, star
 	if it.decision.Reply == nil {
 		return
 	}
-	reply, left := encodeWhole(it.room[:0], it.decision.Reply, it.p.xid, it.p.req.Client, snap.ServerDUID)
+	reply, left := encodeWhole(it.rooms.reply[:0], it.decision.Reply, it.p.xid, it.p.req.Client, snap.ServerDUID)
 	reply = passOn(reply, it.p.hops, it.p.req.ORO)
-	it.room = reply
+	it.rooms.reply = reply
 	it.out.octets, it.out.left = wrap(it.p.hops, reply), left
 }
 

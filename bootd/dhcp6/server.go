@@ -47,7 +47,7 @@ const (
 // adapter names this package in observations.
 const adapter = "dhcp6"
 
-// Observer learns of every packet, once.
+// Observer learns of every packet, once. It keeps nothing that an observation points to.
 type Observer interface {
 	Observe(timeline.Observation)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -29,7 +30,10 @@ func TestMain(m *testing.M) { netiftest.Main(m) }
 // recorder is an Observer that a test can wait on.
 type recorder chan timeline.Observation
 
-func (r recorder) Observe(o timeline.Observation) { r <- o }
+func (r recorder) Observe(o timeline.Observation) {
+	o.Events = slices.Clone(o.Events)
+	r <- o
+}
 
 // next is the newest observation, without what changes from run to run.
 func (r recorder) next(t testing.TB) timeline.Observation {
@@ -125,11 +129,12 @@ func TestUnicast(t *testing.T) {
 	s := &Server{cfg: Config{Snapshot: func() *site.Snapshot { return snap }, Store: memory.New(), Observer: seen, Neighbours: netiftest.Neighbours{}, Now: sitetest.Now}}
 	it := &item{queued: -1, d: datagram{link: 2, from: netip.MustParseAddrPort("[2001:db8::100]:546"), dst: netip.MustParseAddr("2001:db8::1")}}
 	it.d.octets = encodeRequest(packet{req: address.Request{Msg: address.Solicit, Client: node0(), IAs: []address.IA{{Kind: address.IANA}}}})
-	l := &lane{s: s}
-	if !l.begin(it, snap, sitetest.Now()) {
+	l := &lane{s: s, snap: snap, start: sitetest.Now()}
+	it.rooms = l.rooms(it)
+	if !l.begin(it) {
 		t.Fatal("nothing was decided")
 	}
-	l.answer(t.Context(), []*item{it}, snap, sitetest.Now())
+	l.answer(t.Context(), []*item{it})
 	if o := seen.next(t); o.Outcome.Reason != reason.UnicastForbidden || o.Err != nil {
 		t.Errorf("%s %v", o.Outcome.Reason, o.Err)
 	}

@@ -47,7 +47,9 @@ func Decode(record []byte) (Binding, error) {
 	b.Network = r.text()
 	copy(b.MAC[:], r.take(uint64(len(b.MAC))))
 	n := r.uvarint()
-	r.bad = r.bad || n > MaxClaims || b.State > Declined
+	if r.bad = r.bad || n > MaxClaims || b.State > Declined; !r.bad && n > 0 {
+		b.Claims = make([]Claim, 0, n)
+	}
 	for range n {
 		if r.bad {
 			break

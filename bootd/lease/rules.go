@@ -47,7 +47,8 @@ func (b Binding) Covers(c Claim, preferredUntil, validUntil time.Time) bool {
 // Grant adds a claim, as the newest, and moves the deadlines; a deadline never comes nearer while another claim counts
 // on it. Beyond MaxClaims the oldest claim goes. The receiver stays as it is.
 func (b Binding) Grant(c Claim, preferredUntil, validUntil time.Time) Binding {
-	others := slices.DeleteFunc(slices.Clone(b.Claims), func(x Claim) bool { return x == c })
+	others := append(make([]Claim, 0, len(b.Claims)+1), b.Claims...)
+	others = slices.DeleteFunc(others, func(x Claim) bool { return x == c })
 	if b.State == Bound && len(others) > 0 {
 		preferredUntil = later(preferredUntil, b.PreferredUntil)
 		validUntil = later(validUntil, b.ValidUntil)

@@ -15,6 +15,19 @@ import (
 // Decide answers one message. It reads nothing but its arguments; the same arguments give the same Decision. Ops must be
 // durable before Reply goes out, unless Reserved says otherwise.
 func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decision {
+	return new(Room).Decide(snap, v, req, now)
+}
+
+// Room is memory for one decision at a time. Thousands in a second would else leave it to the collector, which holds up what is
+// being answered. The zero Room is ready.
+type Room struct {
+	x     exchange
+	g     granting
+	reply Reply
+}
+
+// Decide is the function of that name. What the Decision points to stands until the next one: Reply, Events, Heard, but not Ops.
+func (r *Room) Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decision {
 	if r := valid(req, snap.ServerDUID); r != reason.None {
 		return silence(reason.Outcome{Reason: r})
 	}
@@ -29,9 +42,10 @@ func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decis
 	if m.Reason == reason.None && m.NIC == nil {
 		m.Reason = reason.UnknownHost // a known machine, but which of its cards?
 	}
-	x := exchange{
-		snap: snap, view: v, net: net, req: req, now: now, match: m,
-		d: Decision{Outcome: reason.Outcome{Network: net.Name, Rule: ruleName(m)}},
+	x := &r.x
+	*x = exchange{
+		room: r, snap: snap, view: v, net: net, req: req, now: now, match: m,
+		d: Decision{Outcome: reason.Outcome{Network: net.Name, Rule: ruleName(m)}, Events: x.d.Events[:0]},
 	}
 	if m.Host != nil {
 		x.d.Host = m.Host.Name
@@ -41,6 +55,7 @@ func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decis
 		x.unlisted()
 		m.Reason = x.refusal()
 	}
+	defer r.forget()
 	if m.Reason != reason.None {
 		x.d.Reason = m.Reason
 		detail := fmt.Sprintf("%s from DUID %s", req.Msg, req.Client)
@@ -61,6 +76,12 @@ func Decide(snap *site.Snapshot, v store.View, req Request, now time.Time) Decis
 	return x.d
 }
 
+// forget lets go of the snapshot and the store's state: what is kept for the next decision must not keep them.
+func (r *Room) forget() {
+	r.x = exchange{d: Decision{Events: r.x.d.Events}}
+	r.g.ledger.view = nil
+}
+
 // swapped tells once a boot of an unlisted machine that says a host's UUID.
 func (x *exchange) swapped() {
 	if x.req.Msg != Solicit {
@@ -74,6 +95,7 @@ func (x *exchange) swapped() {
 
 // exchange is one Decide under way.
 type exchange struct {
+	room  *Room
 	snap  *site.Snapshot
 	view  store.View
 	net   *site.Network

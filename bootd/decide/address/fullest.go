@@ -21,7 +21,7 @@ func Fullest(snap *site.Snapshot, net *site.Network, h *site.Host) *Reply {
 	for _, o := range site.Told(own, net.Options) {
 		req.ORO = append(req.ORO, o.Code)
 	}
-	x := exchange{snap: snap, net: net, req: req, match: who.Match{Host: h}}
+	x := exchange{room: new(Room), snap: snap, net: net, req: req, match: who.Match{Host: h}}
 	x.boot = ChooseBootfile(snap, net, h, req)
 	r := x.reply(ReplyMsg)
 	r.Preference = maxPreference

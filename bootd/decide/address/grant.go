@@ -23,9 +23,9 @@ type offer struct {
 type granting struct {
 	*exchange
 	ledger ledger
-	offers []*offer
-	// picks is the offer of each IA, nil where there is none.
-	picks []*offer
+	offers []offer
+	// picks is the address of each IA, the zero one where there is none.
+	picks []netip.Addr
 	// parts is the prefix of each IA_PD.
 	parts   []part
 	granted int
@@ -38,20 +38,17 @@ type granting struct {
 // solicit answers a Solicit (RFC 8415 section 18.3.1). Without rapid commit it only reads.
 func (x *exchange) solicit() {
 	g := x.begin()
-	ias := g.answer(g.requested)
+	x.d.Reply = x.reply(Advertise)
+	g.answer(g.requested)
 	x.event(timeline.DHCPSolicit, reason.None, "", "")
 	if x.req.RapidCommit && g.granted > 0 {
-		x.d.Reply = x.reply(ReplyMsg)
-		x.d.Reply.RapidCommit = true
-		x.d.Reply.IAs = ias
+		x.d.Reply.Msg, x.d.Reply.RapidCommit = ReplyMsg, true
 		g.commit()
 		return
 	}
-	x.d.Reply = x.reply(Advertise)
-	x.d.Reply.IAs = ias
 	x.d.Reserved = true
 	x.d.Reason = g.why
-	if g.granted > 0 || len(ias) == 0 { // an empty offer must not keep the client from others
+	if g.granted > 0 || len(x.d.Reply.IAs) == 0 { // an empty offer must not keep the client from others
 		x.d.Reply.Preference = x.preference()
 		x.d.Reason = reason.Answered
 	}
@@ -61,7 +58,7 @@ func (x *exchange) solicit() {
 func (x *exchange) request() {
 	g := x.begin()
 	x.d.Reply = x.reply(ReplyMsg)
-	x.d.Reply.IAs = g.answer(g.requested)
+	g.answer(g.requested)
 	g.commit()
 }
 
@@ -69,14 +66,17 @@ func (x *exchange) request() {
 func (x *exchange) extend() {
 	g := x.begin()
 	x.d.Reply = x.reply(ReplyMsg)
-	x.d.Reply.IAs = g.answer(g.renewed)
+	g.answer(g.renewed)
 	g.commit()
 }
 
 // begin finds what the card may have and gives each IA its address: first those that it has already, then those that
 // it names, then in order.
 func (x *exchange) begin() *granting {
-	g := &granting{exchange: x, ledger: ledger{view: x.view}, picks: make([]*offer, len(x.req.IAs))}
+	g := &x.room.g
+	l := ledger{view: x.view, entries: g.ledger.entries[:0], held: g.ledger.held[:0]}
+	*g = granting{exchange: x, ledger: l, offers: g.offers[:0], picks: g.picks[:0]}
+	g.picks = append(g.picks, make([]netip.Addr, len(x.req.IAs))...)
 	g.delegate()
 	if x.pooled {
 		g.fromPool()
@@ -84,7 +84,7 @@ func (x *exchange) begin() *granting {
 	}
 	for _, a := range x.fixed(&g.ledger) {
 		if g.free(a) {
-			g.offers = append(g.offers, &offer{addr: a})
+			g.offers = append(g.offers, offer{addr: a})
 		}
 	}
 	g.pick(func(ia IA, a netip.Addr) bool { return g.ledger.at(a).b.Has(g.claim(ia)) })
@@ -95,12 +95,12 @@ func (x *exchange) begin() *granting {
 
 func (g *granting) pick(fits func(IA, netip.Addr) bool) {
 	for i, ia := range g.req.IAs {
-		if ia.Kind != IANA || g.picks[i] != nil {
+		if ia.Kind != IANA || g.picks[i].IsValid() {
 			continue
 		}
-		for _, o := range g.offers {
-			if !o.used && fits(ia, o.addr) {
-				o.used, g.picks[i] = true, o
+		for j := range g.offers {
+			if o := &g.offers[j]; !o.used && fits(ia, o.addr) {
+				o.used, g.picks[i] = true, o.addr
 				break
 			}
 		}
@@ -128,9 +128,9 @@ func (g *granting) free(a netip.Addr) bool {
 
 func (x *exchange) claim(ia IA) lease.Claim { return lease.Claim{DUID: x.req.Client, IAID: ia.IAID} }
 
-// answer answers each IA and gives all of them the same T1 and T2.
-func (g *granting) answer(one func(int, IA) IAReply) []IAReply {
-	var out []IAReply
+// answer answers each IA in the reply and gives all of them the same T1 and T2.
+func (g *granting) answer(one func(int, IA) IAReply) {
+	out := g.d.Reply.IAs
 	for i, ia := range g.req.IAs {
 		out = append(out, one(i, ia))
 	}
@@ -140,7 +140,7 @@ func (g *granting) answer(one func(int, IA) IAReply) []IAReply {
 			out[i].T1, out[i].T2 = g.renewal()
 		}
 	}
-	return out
+	g.d.Reply.IAs = out
 }
 
 // renewal is T1 and T2 of all IAs: what the network says where that is in time, else half and four fifths of the shortest
@@ -170,7 +170,7 @@ func (g *granting) requested(i int, ia IA) IAReply {
 	if g.req.Msg == RequestMsg && slices.ContainsFunc(ia.Addrs, g.offLink) {
 		return g.refuse(ia, NotOnLink, reason.NotOnLink)
 	}
-	if g.picks[i] == nil {
+	if !g.picks[i].IsValid() {
 		return g.refuseFull(ia)
 	}
 	return IAReply{Kind: ia.Kind, IAID: ia.IAID, Addrs: []Lease{g.lease(g.picks[i], ia)}}
@@ -186,7 +186,7 @@ func (g *granting) renewed(i int, ia IA) IAReply {
 		return g.refuse(ia, NoBinding, reason.NoBinding)
 	}
 	fixed := g.own(i)
-	known := g.picks[i] != nil && g.ledger.at(g.picks[i].addr).b.Has(g.claim(ia))
+	known := g.picks[i].IsValid() && g.ledger.at(g.picks[i]).b.Has(g.claim(ia))
 	offLink := true
 	var ended []netip.Addr
 	for _, a := range ia.Addrs {
@@ -207,7 +207,7 @@ func (g *granting) renewed(i int, ia IA) IAReply {
 		return g.refuse(ia, NoBinding, reason.NoBinding)
 	}
 	out := IAReply{Kind: ia.Kind, IAID: ia.IAID}
-	if g.picks[i] != nil {
+	if g.picks[i].IsValid() {
 		out.Addrs = append(out.Addrs, g.lease(g.picks[i], ia))
 	}
 	for _, a := range ended {
@@ -217,7 +217,7 @@ func (g *granting) renewed(i int, ia IA) IAReply {
 	switch {
 	case len(out.Addrs) == 0:
 		return g.refuseFull(ia)
-	case g.picks[i] == nil:
+	case !g.picks[i].IsValid():
 		g.why = cmp.Or(g.why, reason.NotOnLink)
 	}
 	return out
@@ -228,8 +228,8 @@ func (g *granting) own(i int) []netip.Addr {
 	switch {
 	case !g.pooled:
 		return g.fixed(&g.ledger)
-	case g.picks[i] != nil:
-		return []netip.Addr{g.picks[i].addr}
+	case g.picks[i].IsValid():
+		return []netip.Addr{g.picks[i]}
 	}
 	return nil
 }
@@ -250,12 +250,12 @@ func (g *granting) offLink(a netip.Addr) bool {
 	return !ok
 }
 
-// lease takes an offer for an IA.
-func (g *granting) lease(o *offer, ia IA) Lease {
-	preferred, valid := g.lifetimes(o.addr)
+// lease takes an address for an IA.
+func (g *granting) lease(a netip.Addr, ia IA) Lease {
+	preferred, valid := g.lifetimes(a)
 	g.count(preferred)
 
-	e := g.ledger.at(o.addr)
+	e := g.ledger.at(a)
 	b := e.b
 	if !e.found || !b.InForce(g.now) {
 		b = lease.Binding{}
@@ -270,9 +270,9 @@ func (g *granting) lease(o *offer, ia IA) Lease {
 		e.put(b.Grant(g.claim(ia), g.now.Add(preferred+lease.Slack), g.now.Add(valid+lease.Slack)))
 	}
 	if g.pooled {
-		g.ledger.note(g.net.Name, holder, o.addr)
+		g.ledger.note(g.net.Name, holder, a)
 	}
-	return Lease{Addr: o.addr, Preferred: preferred, Valid: valid}
+	return Lease{Addr: a, Preferred: preferred, Valid: valid}
 }
 
 // count counts what is granted, and the shortest time until it is to be renewed.

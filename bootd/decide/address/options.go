@@ -37,7 +37,8 @@ const (
 
 // reply makes a reply that carries what the client asks for and no identity association yet.
 func (x *exchange) reply(t Msg) *Reply {
-	r := &Reply{Msg: t, Preference: noPreference}
+	r := &x.room.reply
+	*r = Reply{Msg: t, Preference: noPreference, IAs: r.IAs[:0], Options: r.Options[:0]}
 	asks := func(code uint16) bool { return slices.Contains(x.req.ORO, code) }
 	if asks(optDNSServers) {
 		r.DNS = x.net.Nameservers

@@ -21,8 +21,7 @@ func (g *granting) fromPool() {
 		}
 		seen = append(seen, ia.IAID)
 		if a := g.poolAddr(ia); a.IsValid() {
-			o := &offer{addr: a, used: true}
-			g.picks[i], g.offers = o, append(g.offers, o)
+			g.picks[i], g.offers = a, append(g.offers, offer{addr: a, used: true})
 		}
 	}
 	if len(g.offers) == 0 && len(seen) > 0 && len(g.net.Pools) > 0 && g.req.Msg == Solicit {
@@ -73,7 +72,7 @@ func (g *granting) taken(a netip.Addr) bool {
 // vacant reports whether an IA may have an address now: one of a pool, that nobody else holds.
 func (g *granting) vacant(a netip.Addr, ia IA) bool {
 	o := g.snap.PoolOf(g.net, a)
-	if o == nil || !g.alive(o.Prefix) || slices.ContainsFunc(g.offers, func(o *offer) bool { return o.addr == a }) {
+	if o == nil || !g.alive(o.Prefix) || slices.ContainsFunc(g.offers, func(o offer) bool { return o.addr == a }) {
 		return false
 	}
 	e := g.ledger.at(a)

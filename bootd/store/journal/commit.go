@@ -16,6 +16,7 @@ type committer struct {
 	header    header
 	size      int64    // octets of it that are synced
 	room      int64    // octets that the file has: zeros from size on
+	zeros     []byte   // roomStep of them
 	total     int64    // octets of all journals since the last snapshot
 	snapshot  int64    // octets of the snapshot
 	notBefore int64    // a failed compaction is not tried again before total is this large
@@ -75,6 +76,10 @@ func (c *committer) flush() {
 	e.mu.Lock()
 	e.durable.Store(b.state)
 	e.writing = nil
+	if cap(b.frame) <= roomStep {
+		clear(b.ops)
+		e.spare = batch{frame: b.frame, ops: b.ops}
+	}
 	e.stats.Transactions += uint64(b.count)
 	e.stats.Syncs++
 	e.stats.JournalOctets = c.total
@@ -91,7 +96,7 @@ func (c *committer) write(frame []byte) error {
 		return fmt.Errorf("writing %s: %w", journalName(c.header.gen), withoutPath(err))
 	}
 	if end := c.size + int64(len(frame)); end > c.room {
-		n, _ := c.file.WriteAt(make([]byte, roomStep), end) // room is speed: a disk that is full takes frames as long as they fit
+		n, _ := c.file.WriteAt(c.zeros, end) // room is speed: a disk that is full takes frames as long as they fit
 		c.room = end + int64(n)
 	}
 	if err := c.file.Sync(); err != nil {

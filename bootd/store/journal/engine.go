@@ -49,6 +49,7 @@ type Engine struct {
 	mu       sync.Mutex // held to replace head and for what follows
 	filling  *batch     // takes transactions; nil when none wait
 	writing  *batch     // is being written; nil between batches
+	spare    batch      // frame and ops of one that was written, for the next
 	failure  error      // why the engine is read-only; nil while it is not
 	isClosed bool
 	stats    Stats
@@ -119,7 +120,7 @@ func open(dir string, opts Options) (_ *Engine, err error) {
 	e.head.Store(found.state)
 	e.durable.Store(found.state)
 	e.stats.Recovery = found.Recovery
-	e.log = committer{e: e, compacted: make(chan compaction, 1)}
+	e.log = committer{e: e, zeros: make([]byte, roomStep), compacted: make(chan compaction, 1)}
 	if err := e.log.begin(found); err != nil {
 		if found.fresh {
 			return nil, errors.Join(err, e.log.close())

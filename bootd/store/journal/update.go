@@ -202,8 +202,8 @@ func (e *Engine) commit(p plan) (attempt, error) {
 	}
 	b := e.filling
 	if b == nil {
-		b = &batch{frame: beginFrame(make([]byte, 0, 4<<10)), done: make(chan struct{})}
-		e.filling = b
+		b = &batch{frame: beginFrame(e.spare.frame[:0]), ops: e.spare.ops[:0], done: make(chan struct{})}
+		e.filling, e.spare = b, batch{}
 	}
 	if len(b.frame) >= maxBatch {
 		return attempt{wait: b, again: true}, nil
