@@ -67,7 +67,7 @@ const (
 )
 
 func (p *parser) cacheSize(v value) (uint64, bool) {
-	n, ok := p.size(v)
+	n, ok := p.amount(v, "16M or 1G", "16M, 1G or 512MiB")
 	if ok && (n < minCache || n > maxCache) {
 		p.bad(v, "%s is not between 1M and 4G", shorten(v.node.Value))
 		return 0, false

@@ -114,6 +114,10 @@ var raPref64Fields = []field[RAPref64]{
 // raPrefix reads one entry of ra.prefixes.
 func (p *parser) raPrefix(v value) (r RAPrefix, ok bool) {
 	before := len(p.faults)
+	if v.node.Kind == yaml.ScalarNode {
+		p.bad(v, "wants keys with values, got %s: write {prefix: \"2001:db8:1::/64\", autonomous: false}", describe(v.node))
+		return r, false
+	}
 	walk(p, v, raPrefixFields, &r)
 	if len(p.faults) == before && !r.Prefix.Set() {
 		p.bad(v, "names no prefix: write {prefix: \"2001:db8:1::/64\", autonomous: false}")
@@ -196,19 +200,20 @@ func (p *parser) nat64(v value) (netip.Prefix, bool) {
 
 // milliseconds reads a duration with ms as a further unit; RFC 4861 counts these timers so.
 func (p *parser) milliseconds(v value) (d time.Duration, ok bool) {
-	s := v.node.Value
-	if n, is := strings.CutSuffix(s, "ms"); is && v.node.Kind == yaml.ScalarNode {
-		if d, ok = parseDuration(n + "s"); ok {
-			d /= 1000
-		} else {
-			p.bad(v, "%q is not a duration, such as 500ms or 30s", shorten(s))
-		}
-	} else if v.node.Kind == yaml.ScalarNode && v.node.Tag == "!!int" {
-		p.bad(v, "%s has no unit: write 500ms or 30s", shorten(s))
-	} else {
-		d, ok = p.duration(v)
+	s, ok := p.quantity(v, "a duration", "500ms or 30s")
+	if !ok {
+		return 0, false
 	}
-	if ok && d > maxReachableTime {
+	if n, is := strings.CutSuffix(s, "ms"); is {
+		d, ok = parseDuration(n + "s")
+		d /= 1000
+	} else {
+		d, ok = parseDuration(s)
+	}
+	switch {
+	case !ok:
+		p.bad(v, "%q is not a duration, such as 500ms or 30s", shorten(s))
+	case d > maxReachableTime:
 		p.bad(v, "%s is not between 0s and 1h (RFC 4861)", shorten(s))
 		ok = false
 	}

@@ -112,7 +112,7 @@ func (p *parser) addr4(v value) (netip.Addr, bool) {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil || !a.Is4() || a.IsMulticast() || a.IsUnspecified() {
-		p.bad(v, "%q is not an IPv4 address of a machine", shorten(s))
+		p.bad(v, "%q is not an IPv4 address of a machine, such as 192.0.2.1", shorten(s))
 		return netip.Addr{}, false
 	}
 	return a, true

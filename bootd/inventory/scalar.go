@@ -58,7 +58,7 @@ func between(least, most int) func(*parser, value) (int, bool) {
 		n, err := strconv.Atoi(v.node.Value)
 		switch {
 		case v.node.Kind != yaml.ScalarNode || v.node.Tag != "!!int":
-			p.bad(v, "wants a number, got %s", describe(v.node))
+			p.bad(v, "wants a number from %d to %d, got %s", least, most, describe(v.node))
 			return 0, false
 		case err != nil || n < least || n > most:
 			p.bad(v, "%s is not a number from %d to %d", shorten(v.node.Value), least, most)
@@ -104,11 +104,7 @@ func chars(more string) func(rune) bool {
 
 // duration reads 12h, 30m, 7d, 90s or a sum such as 1d12h.
 func (p *parser) duration(v value) (time.Duration, bool) {
-	if v.node.Kind == yaml.ScalarNode && v.node.Tag == "!!int" {
-		p.bad(v, "%s has no unit: write 30s, 30m, 12h or 7d", shorten(v.node.Value))
-		return 0, false
-	}
-	s, ok := p.text(v)
+	s, ok := p.quantity(v, "a duration", "30s, 30m, 12h or 7d")
 	if !ok {
 		return 0, false
 	}
@@ -117,6 +113,19 @@ func (p *parser) duration(v value) (time.Duration, bool) {
 		p.bad(v, "%q is not a duration, such as 30s, 30m, 12h or 7d", shorten(s))
 	}
 	return d, ok
+}
+
+// quantity reads text that is a number with its unit; like shows some.
+func (p *parser) quantity(v value, what, like string) (string, bool) {
+	switch {
+	case v.node.Kind == yaml.ScalarNode && (v.node.Tag == "!!int" || v.node.Tag == "!!float"):
+		p.bad(v, "%s has no unit: write %s", shorten(v.node.Value), like)
+		return "", false
+	case v.node.Kind != yaml.ScalarNode:
+		p.bad(v, "wants %s such as %s, got %s", what, like, describe(v.node))
+		return "", false
+	}
+	return p.text(v)
 }
 
 func parseDuration(s string) (time.Duration, bool) {
@@ -187,17 +196,18 @@ func brief(d time.Duration) string {
 
 // size reads octets: 400G, 4T, 512M, 1.92T, or GiB and so on.
 func (p *parser) size(v value) (uint64, bool) {
-	if v.node.Kind == yaml.ScalarNode && v.node.Tag == "!!int" {
-		p.bad(v, "%s has no unit: write 400G or 4T", shorten(v.node.Value))
-		return 0, false
-	}
-	s, ok := p.text(v)
+	return p.amount(v, "400G or 4T", "400G, 1.92T or 512GiB")
+}
+
+// amount is size with examples that suit the key.
+func (p *parser) amount(v value, like, more string) (uint64, bool) {
+	s, ok := p.quantity(v, "a size", like)
 	if !ok {
 		return 0, false
 	}
 	n, ok := parseSize(s)
 	if !ok {
-		p.bad(v, "%q is not a size, such as 400G, 1.92T or 512GiB", shorten(s))
+		p.bad(v, "%q is not a size, such as %s", shorten(s), more)
 	}
 	return n, ok
 }
