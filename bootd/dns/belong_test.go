@@ -239,6 +239,37 @@ func TestForgedAnswers(t *testing.T) {
 	}
 }
 
+// TestForgedInAnotherCase: who guessed the identifier and the port, but not the letters, has the question asked over a connection,
+// and nothing is learned of him: the next one goes by datagram, in mixed case.
+func TestForgedInAnotherCase(t *testing.T) {
+	u := startUpstream(t, func(q *dns.Msg, tcp bool) [][]byte {
+		good := named(t, q)
+		if tcp {
+			return [][]byte{good}
+		}
+		m := new(dns.Msg).SetReply(q)
+		m.Question[0].Name = strings.ToLower(q.Question[0].Name)
+		m.Answer = []dns.RR{rr(t, m.Question[0].Name+" 300 IN AAAA 2001:db8:9::bad")}
+		return [][]byte{packed(t, m), good}
+	})
+	r := start(t, u.addr)
+	for i := range 3 {
+		name := fmt.Sprintf("a-name-of-many-letters-%d.example.org.", i)
+		q := question(name, dns.TypeAAAA)
+		same(t, r.ask(q), reply(t, q, 0, func(m *dns.Msg) { m.RecursionAvailable = true }, name+" 300 IN AAAA 2001:db8:9::1"))
+	}
+	if n := u.count(); n != 6 {
+		t.Errorf("asked %d times, want by UDP and TCP for each of three names", n)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, q := range u.got {
+		if name := q.Question[0].Name; name == strings.ToLower(name) {
+			t.Errorf("asked for %s, all in one case", name)
+		}
+	}
+}
+
 // TestForgedOverAConnection: the answer to another question does not count there either, nor one that says it was cut.
 func TestForgedOverAConnection(t *testing.T) {
 	u, _ := streamServer(t, nil, func(q *dns.Msg, write func([]byte)) {
