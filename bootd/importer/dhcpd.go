@@ -31,7 +31,7 @@ var dhcpdBegins = []string{
 func (in ISC) Import() (*Result, error) {
 	d := &dhcpd{
 		draft: newDraft(), iface: in.Interface, hostNames: map[string]bool{}, byMAC: map[string]*node{},
-		matches: map[string][]word{}, groupNodes: map[*statement]*node{},
+		byValue: map[string]class{}, groupNodes: map[*statement]*node{},
 	}
 	var routers []*radvdInterface
 	if in.Radvd.Name != "" {
@@ -76,9 +76,9 @@ type dhcpd struct {
 	ifs       []conditional
 	// denied are the lines that give machines nothing which nobody listed.
 	denied []Place
-	// classes counts those that tell what to boot; matches are what the subclasses of the others are compared with.
+	// classes counts the classes; byValue are those with subclasses.
 	classes int
-	matches map[string][]word
+	byValue map[string]class
 	// groupNodes stand for the machines of a group.
 	groupNodes map[*statement]*node
 	// later are hosts by what a relay adds.
@@ -288,12 +288,12 @@ func (d *dhcpd) blockOf(s *statement, in scope) {
 	case "shared-network":
 		n := d.network(s.arg(1), s.Place)
 		above := d.around(n.node, scope{net: n, groups: in.groups})
-		d.statements(s.block, scope{to: n.node, net: n})
+		d.statements(s.block, scope{to: n.node, net: n, depth: inShared})
 		n.node.inheritAll(above)
 	case "group":
 		d.group(s, in)
 	case "class", "subclass":
-		d.class(s, in)
+		d.classOf(s, in)
 	case "pool6":
 		for _, p := range s.block {
 			if p.head() == "range6" || p.head() == "prefix6" {
@@ -335,11 +335,11 @@ func (d *dhcpd) subnet(s *statement, in scope) {
 	}
 	n.prefixes = append(n.prefixes, p)
 	n.lines = append(n.lines, &node{key: "-", value: quote(p.String()), from: s.Place})
-	above := d.around(n.node, scope{net: n, groups: in.groups})
+	above := d.around(n.node, scope{net: n, groups: in.groups, depth: inGroupThere})
 	if in.net != nil {
 		d.differs(n.node, above)
 	}
-	d.statements(s.block, scope{to: n.node, net: n})
+	d.statements(s.block, scope{to: n.node, net: n, depth: inSubnet})
 	n.node.inheritAll(above)
 }
 

@@ -20,8 +20,8 @@ type conditional struct {
 	at         Place
 	// in is the network, or the group, whose machines are told; nil: all.
 	in *node
-	// class is the number of the class that it stands in.
-	class int
+	// class is the number of the class that it stands in, depth how near it is to the machines.
+	class, depth int
 }
 
 // branch reads if, elsif, else and else if; it gives the tests that have failed when the next branch is reached.

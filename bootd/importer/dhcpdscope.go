@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 )
@@ -15,6 +16,23 @@ type scope struct {
 	groups []*statement
 	// class counts the classes of the file, 0: it stands in none.
 	class int
+	// depth is how near it is to the machines: what is nearer counts.
+	depth int
+}
+
+// Depths of scopes; a group around another, or around a host, is as deep as its number.
+const (
+	inShared     = 100
+	inGroupThere = 200
+	inSubnet     = 300
+)
+
+// class is one that others are told by the values of (match, and subclass).
+type class struct {
+	// match is what is compared, set what the class itself says, number its place among all classes.
+	match  []word
+	set    []*statement
+	number int
 }
 
 // hostKey is the key of a node that holds what a host has besides its names and addresses; it is not printed.
@@ -42,7 +60,7 @@ func (d *dhcpd) group(s *statement, in scope) {
 // around reads what the groups around a host or a network set.
 func (d *dhcpd) around(to *node, in scope) *node {
 	all := &node{key: to.key}
-	for _, g := range in.groups {
+	for i, g := range in.groups {
 		own := &node{key: to.key}
 		var set []*statement
 		for _, x := range g.block {
@@ -50,7 +68,7 @@ func (d *dhcpd) around(to *node, in scope) *node {
 				set = append(set, x)
 			}
 		}
-		d.statements(set, scope{to: own, net: in.net, groups: []*statement{g}})
+		d.statements(set, scope{to: own, net: in.net, groups: []*statement{g}, depth: in.depth + len(in.groups) - i})
 		all.inheritAll(own)
 	}
 	return all
@@ -85,7 +103,7 @@ func (d *dhcpd) differs(n, group *node) {
 
 // bootFile notes a boot file: for everybody, or for the machines of a network or of a group.
 func (d *dhcpd) bootFile(url string, in scope, at Place) {
-	c := conditional{conditions: in.conditions, url: url, at: at, class: in.class}
+	c := conditional{conditions: in.conditions, url: url, at: at, class: in.class, depth: in.depth}
 	switch {
 	case in.class > 0:
 	case in.net != nil && in.to != nil && in.to.key != hostKey:
@@ -106,35 +124,37 @@ func (d *dhcpd) bootFile(url string, in scope, at Place) {
 	}
 }
 
-// class reads a class whose test is about booting, or one value of a class that has several (a subclass).
-func (d *dhcpd) class(s *statement, in scope) {
+// classOf reads a class whose test is about booting, or one value of a class that has several (a subclass).
+func (d *dhcpd) classOf(s *statement, in scope) {
 	var test []word
-	var rest []*statement
+	own := class{}
 	for _, x := range s.block {
 		switch {
 		case x.head() != "match":
-			rest = append(rest, x)
+			own.set = append(own.set, x)
 		case x.arg(1) == "if":
 			test = x.words[2:]
-		case s.head() == "class":
-			d.matches[s.arg(1)] = x.words[1:]
+		default:
+			own.match = x.words[1:]
 		}
 	}
-	values := d.matches[s.arg(1)]
+	d.classes++
+	own.number = d.classes
+	of, known := d.byValue[s.arg(1)]
 	switch {
-	case s.head() == "subclass" && len(values) > 0 && len(s.words) > 2:
-		test = slices.Concat(values, []word{{text: "="}}, s.words[2:])
-	case len(values) > 0 && len(rest) == 0 && d.readable(condition{words: slices.Concat(values, []word{{text: "="}, {text: "00"}})}):
+	case s.head() == "subclass" && known && len(s.words) > 2: // it takes the place of its class among all
+		test = slices.Concat(of.match, []word{{text: "="}}, s.words[2:])
+		own.set, own.number = slices.Concat(of.set, own.set), of.number
+	case s.head() == "class" && len(own.match) > 0 && d.readable(condition{words: slices.Concat(own.match, []word{{text: "="}, {text: "00"}})}):
+		d.byValue[s.arg(1)] = own
 		return // its subclasses say the rest
 	}
 	c := condition{words: test, at: s.Place}
-	switch {
-	case len(test) > 0 && namesBoot(rest) && d.readable(c):
-		d.classes++
-		d.statements(rest, scope{to: &node{key: "a class"}, conditions: append(slices.Clip(in.conditions), c), class: d.classes})
-	default:
+	if len(test) == 0 || !namesBoot(own.set) || !d.readable(c) {
 		d.lostWhole(s, ": bootd has no classes")
+		return
 	}
+	d.statements(own.set, scope{to: &node{key: "a class"}, conditions: append(slices.Clip(in.conditions), c), class: own.number})
 }
 
 // namesBoot reports whether statements name a boot file somewhere.
@@ -203,12 +223,20 @@ func (d *dhcpd) relayed(relays []netip.Addr) error {
 	return nil
 }
 
-// decideBoot asks every boot client what it is told. Of several boot files that hold, the last counts, as in dhcpd: what
-// stands in a network after what stands before all of them, a class after both, and the first class last.
+// decideBoot asks every boot client what it is told in each network. Of several boot files that hold, the last counts, as in
+// dhcpd: what stands in a network after what stands around it, a class after both, and the first class last
+// (test/netns, TestImportedOrder).
 func (d *dhcpd) decideBoot() {
-	places := []*node{nil} // first what all are told, wherever they are
+	slices.SortStableFunc(d.ifs, func(a, b conditional) int { return cmp.Compare(a.depth, b.depth) })
+	var places []*node // the networks, and the groups of hosts
+	for _, n := range d.nets {
+		places = append(places, n.node)
+	}
+	if len(places) == 0 {
+		places = append(places, nil)
+	}
 	for _, x := range d.ifs {
-		if !slices.Contains(places, x.in) {
+		if x.in != nil && !slices.Contains(places, x.in) {
 			places = append(places, x.in)
 		}
 	}
@@ -253,7 +281,7 @@ func (d *dhcpd) alike(first *answer, other answer) {
 	switch {
 	case first.url == "":
 		*first = other
-	case other.url == "" || other.at == first.at:
+	case other.url == "":
 	default:
 		a, _ := filePath(first.url)
 		if b, _ := filePath(other.url); a != b {
