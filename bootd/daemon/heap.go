@@ -11,8 +11,8 @@ const (
 	// default of 100 spends a fifth of its CPU under load on it.
 	leastGrowth = 400
 	// heapFloor is how far a small heap may grow all the same, in octets: each collection holds up what is being answered for
-	// some milliseconds, so a daemon of 5 MB had better collect twice a second under load than ten times.
-	heapFloor = 48 << 20
+	// some milliseconds, so a daemon of 5 MB had better collect once a second under load than twenty times.
+	heapFloor = 96 << 20
 	// mostGrowth bounds that.
 	mostGrowth = 1600
 )

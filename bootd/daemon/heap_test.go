@@ -9,9 +9,9 @@ func TestGrowth(t *testing.T) {
 	}{
 		{0, mostGrowth},
 		{1 << 20, mostGrowth},
-		{4 << 20, 1200},
-		{8 << 20, 600},
-		{12 << 20, leastGrowth},
+		{8 << 20, 1200},
+		{16 << 20, 600},
+		{24 << 20, leastGrowth},
 		{1 << 30, leastGrowth},
 	} {
 		if got := growth(c.live); got != c.want {

@@ -72,7 +72,7 @@ func (g *granting) delegate() {
 	if !slices.ContainsFunc(g.req.IAs, func(ia IA) bool { return ia.Kind == IAPD }) {
 		return
 	}
-	g.parts = make([]part, len(g.req.IAs))
+	g.parts = append(g.parts, make([]part, len(g.req.IAs))...)
 	if !g.delegates() {
 		return
 	}

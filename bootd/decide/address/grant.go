@@ -75,7 +75,7 @@ func (x *exchange) extend() {
 func (x *exchange) begin() *granting {
 	g := &x.room.g
 	l := ledger{view: x.view, entries: g.ledger.entries[:0], held: g.ledger.held[:0]}
-	*g = granting{exchange: x, ledger: l, offers: g.offers[:0], picks: g.picks[:0]}
+	*g = granting{exchange: x, ledger: l, offers: g.offers[:0], picks: g.picks[:0], parts: g.parts[:0]}
 	g.picks = append(g.picks, make([]netip.Addr, len(x.req.IAs))...)
 	g.delegate()
 	if x.pooled {
