@@ -70,7 +70,10 @@ func (l *Leases) take(c store.Change) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := p.Addr()
-	if old, ok := l.byAddr[a]; ok {
+	if old, ok := l.byAddr[a]; ok && b.State == lease.Bound && b.Holder == old.holder { // renewed, as nearly all are
+		l.byAddr[a] = held{old.holder, b.ValidUntil}
+		return
+	} else if ok {
 		delete(l.byAddr, a)
 		delete(l.byHolder[old.holder], a)
 		if len(l.byHolder[old.holder]) == 0 {

@@ -88,6 +88,7 @@ func (f *Feed) Watch(ctx context.Context, closed <-chan struct{}, t store.Table)
 		if ctx.Err() != nil || !yield(store.Change{Synced: true}) {
 			return
 		}
+		var queue []store.Change
 		for {
 			select {
 			case <-w.wake:
@@ -96,7 +97,9 @@ func (f *Feed) Watch(ctx context.Context, closed <-chan struct{}, t store.Table)
 			case <-closed:
 				return
 			}
-			for _, c := range f.take(w) {
+			clear(queue)
+			queue = f.take(w, queue[:0])
+			for _, c := range queue {
 				if ctx.Err() != nil || !yield(c) {
 					return
 				}
@@ -105,11 +108,11 @@ func (f *Feed) Watch(ctx context.Context, closed <-chan struct{}, t store.Table)
 	}
 }
 
-// take empties the watcher's queue.
-func (f *Feed) take(w *watcher) []store.Change {
+// take empties the watcher's queue, which goes on with an empty one.
+func (f *Feed) take(w *watcher, empty []store.Change) []store.Change {
 	f.mu.Lock()
 	base, queue, lost := w.base, w.queue, w.lost
-	w.base, w.queue, w.lost = f.state, nil, false
+	w.base, w.queue, w.lost = f.state, empty, false
 	present := f.state
 	f.mu.Unlock()
 	if lost {
