@@ -110,13 +110,14 @@ var rules = map[string]rule{
 		[]string{"bootd/ident", "bootd/reason", "bootd/site"},
 		"where a datagram came in, who is counted for it, and the answer's source address, shared by adapters",
 	},
-	"bootd/netif": {[]string{"bootd/ident", "bootd/site"}, "the kernel, as facts of a site"},
+	"bootd/egress": {nil, "sockets to servers, octets out and in"},
+	"bootd/netif":  {[]string{"bootd/ident", "bootd/site"}, "the kernel, as facts of a site"},
 	"bootd/netif/netiftest": {
 		[]string{"bootd/ident", "bootd/netif", "bootd/site"}, "fakes of the kernel",
 	},
 	"bootd/dhcp6": {adapter("bootd/decide/address", "bootd/decide/who", "bootd/ingress", "bootd/option", "bootd/trace"), "adapters parse, ask, commit, write"},
 	"bootd/ra":    {adapter("bootd/decide/advert", "bootd/netif"), "layer-2 unicast (RFC 6085) needs frames, and netif is all that touches the kernel"},
-	"bootd/dns":   {adapter("bootd/decide/name", "bootd/ingress"), "adapters parse, ask, commit, write"},
+	"bootd/dns":   {adapter("bootd/decide/name", "bootd/egress", "bootd/ingress"), "adapters parse, ask, commit, write"},
 	"bootd/http":  {adapter("bootd/decide/boot", "bootd/decide/phone", "bootd/decide/who", "bootd/files", "bootd/ingress", "bootd/install", "bootd/render"), "adapters parse, ask, commit, write"},
 	"bootd/tftp":  {adapter("bootd/files", "bootd/ingress"), "adapters parse, ask, commit, write"},
 	"bootd/routes": {
