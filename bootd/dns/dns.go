@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"bootd.internal/bootd/decide/name"
+	"bootd.internal/bootd/egress"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/ingress"
 	"bootd.internal/bootd/reason"
@@ -74,6 +75,8 @@ type Server struct {
 	machines  machines
 	crew      *crew
 	hangUp    context.CancelFunc
+	// answers are those to clients that leave together; it belongs to the reader of what upstreams say.
+	answers *ingress.Batch
 }
 
 // New binds the sockets. It fails when the port is taken, often by systemd-resolved or another name server, or when
@@ -89,6 +92,10 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	sockets, err := egress.New()
+	if err != nil {
+		return nil, errors.Join(err, udp.Close(), tcp.Close())
+	}
 	s := &Server{
 		cfg: cfg, udp: udp, tcp: tcp, ready: make(chan struct{}),
 		cache:     newCache(),
@@ -97,8 +104,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	ctx, hangUp := context.WithCancel(context.Background())
 	s.upstreams, s.hangUp = newUpstreams(ctx, cfg.Now, cfg.Roots), hangUp
-	s.upstreams.changed = s.health
-	s.forwarder.ask = s.ask
+	s.upstreams.changed, s.upstreams.sockets = s.health, sockets
+	s.forwarder.ask, s.forwarder.attempt = s.ask, s.attempt
+	s.answers = udp.Batch(together, 0, ednsSize)
 	s.crew = newCrew()
 	s.forwarder.crew, s.upstreams.crew = s.crew, s.crew
 	return s, nil
@@ -134,7 +142,7 @@ func (s *Server) Addr() netip.AddrPort { return s.udp.LocalAddr() }
 // Close gives the sockets back when Run is never called.
 func (s *Server) Close() error {
 	s.hangUp()
-	if err := errors.Join(s.udp.Close(), s.tcp.Close()); err != nil {
+	if err := errors.Join(s.udp.Close(), s.tcp.Close(), s.upstreams.sockets.Close()); err != nil {
 		return fmt.Errorf("closing DNS sockets: %w", err)
 	}
 	return nil
@@ -147,6 +155,7 @@ func (s *Server) Run(ctx context.Context) error {
 		g.Go(func() error { return s.receive(gctx) })
 	}
 	g.Go(func() error { return s.accept(gctx) })
+	g.Go(func() error { return s.upstreams.sockets.Read(s.answers.Flush) })
 	g.Go(func() error {
 		<-gctx.Done()
 		_ = s.Close()
@@ -157,6 +166,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.conns.closeAll()
 	s.conns.talks.Wait() // they are the last that could ask for a flight
 	s.forwarder.talks.Wait()
+	s.upstreams.unwatch()
 	s.hangUp()
 	s.upstreams.talks.Wait()
 	s.upstreams.close()
@@ -173,6 +183,7 @@ func (s *Server) receive(ctx context.Context) error {
 		switch {
 		case err == nil:
 			s.datagrams(ctx, b, &w, n)
+			s.upstreams.flush()
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -194,7 +205,7 @@ func (s *Server) datagrams(ctx context.Context, b *ingress.Batch, w *quick, n in
 				continue
 			}
 		}
-		s.datagram(ctx, p, from, truncated, client{at: at, net: network, peer: from.Addr, began: m.now}, why)
+		s.datagram(ctx, p, from, truncated, client{at: at, net: network, peer: from.Addr, began: m.now, out: b}, why)
 	}
 	b.Flush()
 	w.report(m.now)

@@ -2,12 +2,9 @@ package dns
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"os"
 	"time"
 
 	"github.com/miekg/dns"
@@ -50,86 +47,6 @@ func (p *upstream) learn(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
-}
-
-// exchange sends a question from one of many ports, and waits until the answer to it comes or ctx ends: what does not match is
-// forged, late or broken, and the good answer may be right behind it.
-func (p *upstream) exchange(ctx context.Context, out []byte, f form) ([]byte, error) {
-	c, err := p.send(out)
-	if err != nil {
-		return nil, err
-	}
-	return p.wait(ctx, c, out, f)
-}
-
-// send sends a question.
-func (p *upstream) send(out []byte) (*socket, error) {
-	c, err := p.socket(time.Now())
-	if err != nil {
-		return nil, err
-	}
-	if _, err := c.conn.Write(out); err != nil {
-		_ = c.conn.Close()
-		return nil, fmt.Errorf("sending question: %w", err)
-	}
-	return c, nil
-}
-
-// wait waits for the answer to what was sent, and gives the socket back.
-func (p *upstream) wait(ctx context.Context, c *socket, out []byte, f form) ([]byte, error) {
-	_ = c.conn.SetReadDeadline(time.Time{}) // waitShort's
-	stop := context.AfterFunc(ctx, func() { _ = c.conn.SetReadDeadline(time.Unix(1, 0)) })
-	raw, err := p.over(c, out, f)
-	p.done(c, err, stop())
-	return raw, err
-}
-
-// waitShort is wait for a moment; later: there is no answer yet, and wait may go on.
-func (p *upstream) waitShort(c *socket, out []byte, f form) (raw []byte, later bool, err error) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(moments))
-	raw, err = p.over(c, out, f)
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, true, nil
-	}
-	p.done(c, err, true)
-	return raw, false, err
-}
-
-// done keeps a socket that may be used again.
-func (p *upstream) done(c *socket, err error, usable bool) {
-	if usable && (err == nil || errors.Is(err, errUseConnection)) {
-		p.giveBack(c, time.Now())
-	} else {
-		_ = c.conn.Close()
-	}
-}
-
-// over waits on one socket.
-func (p *upstream) over(c *socket, out []byte, f form) ([]byte, error) {
-	for {
-		n, err := c.conn.Read(c.buf[:])
-		if err != nil {
-			return nil, fmt.Errorf("waiting for the answer: %w", err)
-		}
-		raw := c.buf[:n]
-		cut := n == len(c.buf) // more than was asked for, and perhaps more than this
-		if matches(raw, out) != nil || !cut && !wellFormed(raw) {
-			continue
-		}
-		switch p.cookies(raw, f) {
-		case cookieForged:
-			continue
-		case cookieMissing:
-			return nil, errUseConnection
-		}
-		if cut || binary.BigEndian.Uint16(raw[2:])&bitTC != 0 {
-			return nil, errUseConnection
-		}
-		if q := questionOf(raw); f.mixed && q != nil && !bytes.Equal(q, questionOf(out)) {
-			return nil, errUseConnection
-		}
-		return bytes.Clone(raw), nil
-	}
 }
 
 type verdict int

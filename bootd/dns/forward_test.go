@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"bootd.internal/bootd/ingress"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site"
 	"github.com/miekg/dns"
@@ -324,7 +325,7 @@ func TestForwarderIsBounded(t *testing.T) {
 	}
 	done := make(chan error, 10)
 	join := func(question string, peer netip.Addr) reason.Reason {
-		return f.join(t.Context(), question, nil, waiter{machine{Addr: peer}, func(_ *answer, why reason.Reason, err error) {
+		return f.join(t.Context(), question, nil, waiter{machine{Addr: peer}, func(_ *ingress.Batch, _ *answer, why reason.Reason, err error) {
 			if why != reason.Forwarded {
 				t.Errorf("done because %v", why)
 			}

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"bootd.internal/bootd/egress"
 	"bootd.internal/bootd/site"
 )
 
@@ -42,8 +43,10 @@ type upstream struct {
 	rest    time.Time // it is down until then
 	waiting int
 	stream  *stream
-	idle    []*socket
-	expires time.Time // when the first of them has to be closed, or earlier
+	sockets *egress.Sockets
+	ports   []*port   // all that are open
+	idle    []*port   // those of them that may carry further questions
+	expires time.Time // when the first of these has to go, or earlier
 	closed  bool
 	// theirs is its cookie to us.
 	theirs []byte

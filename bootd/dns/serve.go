@@ -24,7 +24,10 @@ type client struct {
 	peer  netip.AddrPort
 	tcp   bool
 	began time.Time
-	// send writes an answer and must not block for long.
+	// from is where a datagram came from, out what its answer leaves with; nil: alone.
+	from ingress.Peer
+	out  *ingress.Batch
+	// send writes an answer over TCP and must not block for long.
 	send func([]byte)
 	// finish is called when the query is done with, answered or not; nil: nobody waits for that.
 	finish func()
@@ -32,10 +35,7 @@ type client struct {
 
 // datagram takes one datagram that came in like this.
 func (s *Server) datagram(ctx context.Context, p []byte, from ingress.Peer, truncated bool, c client, why reason.Reason) {
-	c.send = func(b []byte) {
-		// An answer that does not leave is a lost packet: the client asks again.
-		_ = s.udp.Write(b, from)
-	}
+	c.from = from
 	if why == reason.None && truncated {
 		why = reason.Oversized
 	}
@@ -126,8 +126,8 @@ func (s *Server) fetch(ctx context.Context, c client, q *query, snap *site.Snaps
 	}
 	why := s.forwarder.join(ctx, k, q, waiter{
 		peer: s.counted(c),
-		done: func(a *answer, why reason.Reason, err error) {
-			if ctx.Err() == nil {
+		done: func(out *ingress.Batch, a *answer, why reason.Reason, err error) {
+			if c.out = out; ctx.Err() == nil {
 				s.answer(c, q, a, reasonOnly(why), err)
 			}
 			if c.finish != nil {
@@ -177,18 +177,24 @@ func (s *Server) learn(ctx context.Context, k string, q *query, snap *site.Snaps
 	if change != nil {
 		a, err = change(a, err)
 	}
+	a, why = s.learned(ctx, k, q, snap, found.answer, a, err)
+	return a, why, nil
+}
+
+// learned keeps what upstreams say, and gives the old answer where they say nothing. That is not a fault of ours: the reason says
+// it, and a log line for each would only repeat it.
+func (s *Server) learned(ctx context.Context, k string, q *query, snap *site.Snapshot, old, a *answer, err error) (*answer, reason.Reason) {
 	switch {
 	case err == nil:
 		s.cache.put(k, a, q.foreign, snap.DNS.Cache)
-		return a, reason.Forwarded, nil
+		return a, reason.Forwarded
 	case ctx.Err() == nil:
 		s.cache.fail(k, q.foreign, s.cfg.Now(), snap.DNS.Cache)
 	}
-	// Not a fault of ours: the reason says it, and a log line for each would only repeat it.
-	if found.answer != nil {
-		return found.answer, reason.Stale, nil
+	if old != nil {
+		return old, reason.Stale
 	}
-	return blank(q, codeServFail), reason.UpstreamFailed, nil
+	return blank(q, codeServFail), reason.UpstreamFailed
 }
 
 // servers are the upstreams without ourselves, or a question would run in circles.
@@ -239,8 +245,20 @@ func (s *Server) answer(c client, q *query, a *answer, o reason.Outcome, err err
 		q.echo = appendExtended(q.echo, dns.ExtendedErrorCodeProhibited)
 	}
 	recursion := len(s.cfg.Snapshot().DNS.Upstreams) > 0
-	c.send(a.reply(q, s.cfg.Now(), q.limit(c.tcp), recursion))
+	s.send(c, a.reply(q, s.cfg.Now(), q.limit(c.tcp), recursion))
 	s.observe(c, q, o, err)
+}
+
+// send writes an answer. A datagram that does not leave is a lost packet: the client asks again.
+func (s *Server) send(c client, b []byte) {
+	switch {
+	case c.send != nil:
+		c.send(b)
+	case c.out != nil:
+		c.out.Send(append(c.out.Room(), b...), c.from)
+	default:
+		_ = s.udp.Write(b, c.from)
+	}
 }
 
 // observe tells the observer of a query that has been dealt with; q is nil when there was none to read.

@@ -155,6 +155,7 @@ func (s *Server) talk(ctx context.Context, c client, conn *net.TCPConn) {
 			}
 		}
 		s.handle(ctx, q, p)
+		s.upstreams.flush()
 	}
 	w.report(m.now)
 	for range backlog { // whoever closes its half first still gets its answers

@@ -22,8 +22,8 @@ import (
 const (
 	// Together is how many datagrams leave, and are read, with one system call.
 	Together = 16
-	// size is the longest datagram that is read whole.
-	size = 4096
+	// Longest is how many octets of a datagram are read.
+	Longest = 4096
 	// atOnce is how many sockets one look finds.
 	atOnce = 64
 )
@@ -65,9 +65,9 @@ func New() (*Sockets, error) {
 	s.look = s.wait
 	iov := make([]unix.Iovec, Together)
 	for i := range s.bufs {
-		s.bufs[i] = make([]byte, size)
+		s.bufs[i] = make([]byte, Longest)
 		iov[i].Base = unsafe.SliceData(s.bufs[i])
-		iov[i].SetLen(size)
+		iov[i].SetLen(Longest)
 		s.hdrs[i].Hdr.Iov = &iov[i]
 		s.hdrs[i].Hdr.SetIovlen(1)
 	}
