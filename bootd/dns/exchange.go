@@ -205,6 +205,9 @@ func wellFormed(p []byte) bool {
 	if binary.BigEndian.Uint16(p[2:])&bitTC != 0 {
 		return true
 	}
+	if readUsual(p, new(usual)) {
+		return true
+	}
 	_, err := findTTLs(p)
 	return err == nil && new(dns.Msg).Unpack(p) == nil
 }

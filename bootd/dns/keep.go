@@ -16,6 +16,10 @@ const (
 
 // keep makes a kept answer of an upstream's message.
 func (u *upstreams) keep(p []byte) (*answer, error) {
+	var usual usual
+	if readUsual(p, &usual) {
+		return usual.keep(p, u.now()), nil
+	}
 	m := new(dns.Msg)
 	if err := m.Unpack(p); err != nil {
 		return nil, fmt.Errorf("parsing answer: %w", err)
@@ -23,6 +27,10 @@ func (u *upstreams) keep(p []byte) (*answer, error) {
 	if _, err := findTTLs(p); err != nil || m.Truncated || len(m.Question) > 1 || len(m.Question) == 0 && dnsCode(p) != codeFormErr {
 		return nil, fmt.Errorf("parsing answer: %w", errMismatch)
 	}
+	return keepMessage(m, u.now())
+}
+
+func keepMessage(m *dns.Msg, now time.Time) (*answer, error) {
 	if m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError {
 		return nil, fmt.Errorf("%w: %s", errUseless, dns.RcodeToString[m.Rcode])
 	}
@@ -51,7 +59,7 @@ func (u *upstreams) keep(p []byte) (*answer, error) {
 	if err := new(dns.Msg).Unpack(a.wire); err != nil {
 		return nil, fmt.Errorf("checking answer: %w", err)
 	}
-	a.made, a.life = u.now(), life(m)
+	a.made, a.life = now, life(m)
 	return a, nil
 }
 

@@ -92,15 +92,8 @@ func skipName(p []byte, off int) int {
 func (a *answer) reply(q *query, now time.Time, limit int, recursion bool) []byte {
 	out := make([]byte, len(a.wire), len(a.wire)+11+len(q.echo))
 	copy(out, a.wire)
-	flags := uint16(bitQR) | uint16(a.code&15)
-	for bit, set := range map[uint16]bool{
-		bitAA: a.aa, bitRD: q.rd, bitRA: recursion, bitCD: q.cd,
-		bitAD: a.ad && (q.ad || q.do), // RFC 6840 section 5.7
-	} {
-		if set {
-			flags |= bit
-		}
-	}
+	flags := bitQR | uint16(a.code&15) | bit(bitAA, a.aa) | bit(bitRD, q.rd) | bit(bitRA, recursion) | bit(bitCD, q.cd) |
+		bit(bitAD, a.ad && (q.ad || q.do)) // RFC 6840 section 5.7
 	opt := 0
 	if q.edns {
 		opt = 11 + len(q.echo)
@@ -121,6 +114,14 @@ func (a *answer) reply(q *query, now time.Time, limit int, recursion bool) []byt
 		out = append(out, q.echo...)
 	}
 	return out
+}
+
+// bit is a flag where it is set.
+func bit(flag uint16, set bool) uint16 {
+	if set {
+		return flag
+	}
+	return 0
 }
 
 // staleTTL is how long clients may keep an answer that has run out (RFC 8767 section 4), in seconds.
