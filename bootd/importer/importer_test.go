@@ -147,7 +147,7 @@ func TestMigratingIsTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range []string{"case1/dhcpd.conf", "case1/radvd.conf", "case1/inventory.yaml", "case1/notes.txt"} {
+	for _, file := range []string{"case1/dhcpd.conf", "case1/radvd.conf", "case1/unbound.conf", "case1/inventory.yaml", "case1/notes.txt"} {
 		text, err := os.ReadFile(filepath.Join("testdata", file))
 		if err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package routes
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"net/netip"
 	"slices"
@@ -265,5 +266,84 @@ func TestNothingDelegated(t *testing.T) {
 	}
 	if diff := cmp.Diff(1, k.lists); diff != "" {
 		t.Errorf("times the kernel was asked: %s", diff)
+	}
+}
+
+// TestWantOnce: what is written as unreachable and is a pool as well is one route.
+func TestWantOnce(t *testing.T) {
+	both := strings.Replace(text, `"2001:db8::/48"`, `["2001:db8:0:100::/56", "2001:db8::/48"]`, 1)
+	got, _ := Want(sitetest.Snapshot(t, both, facts(t)), nil, sitetest.Now())
+	k := kernel{ours: got}
+	if want := "unreachable 2001:db8::/48; unreachable 2001:db8:0:100::/56"; k.text() != want {
+		t.Errorf("%s, want %s", k.text(), want)
+	}
+}
+
+// TestWait: the kernel is looked at when the first lease ends, and else now and then.
+func TestWait(t *testing.T) {
+	now := sitetest.Now()
+	for _, c := range []struct {
+		until time.Time
+		want  time.Duration
+	}{
+		{time.Time{}, lookEvery},
+		{now.Add(10 * time.Second), 10 * time.Second},
+		{now.Add(time.Hour), lookEvery},
+		{now, time.Millisecond},
+		{now.Add(-time.Hour), time.Millisecond},
+	} {
+		task := Task{until: c.until}
+		if got := task.wait(now); got != c.want {
+			t.Errorf("a lease until %s: %s, want %s", c.until, got, c.want)
+		}
+	}
+}
+
+// TestFollowMany: of many leases that changed at once all are looked at, and each once.
+func TestFollowMany(t *testing.T) {
+	snap, k, now := sitetest.Snapshot(t, text, facts(t)), &kernel{}, sitetest.Now()
+	task := New(Config{
+		Snapshot: func() *site.Snapshot { return snap }, Store: memory.New(), Kernel: k, Observer: &seen{}, Now: func() time.Time { return now },
+	})
+	lease := func(i int, via string) {
+		p := netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 0, 1, byte(i << 4)}), 60)
+		task.leases[p], task.touched[p] = bound(via, now.Add(time.Hour)), true
+	}
+	for i := range 16 {
+		lease(i, "fe80::7")
+	}
+	task.reconcile()
+	for i := range 16 {
+		via := "fe80::7"
+		if i%2 == 1 {
+			via = "fe80::8"
+		}
+		lease(i, via)
+	}
+	for i := range byte(16) { // what ended leads nowhere, and does not end the look at the others
+		p := netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 0, 2, i << 4}), 60)
+		b := bound("fe80::9", now)
+		task.leases[p] = b
+	}
+	if want, until := Want(snap, task.leases, now); len(want) != 18 || until != now.Add(time.Hour) {
+		t.Errorf("%d routes until %s", len(want), until)
+	}
+	task.follow()
+	got := k.text()
+	if strings.Count(got, "via fe80::7") != 8 || strings.Count(got, "via fe80::8") != 8 || len(task.touched) != 0 || k.lists != 1 {
+		t.Errorf("%s; %d are to be looked at again, the kernel was asked %d times", got, len(task.touched), k.lists)
+	}
+}
+
+// TestManyFail: one that cannot be written is told of, with how many more there are.
+func TestManyFail(t *testing.T) {
+	var f failures
+	for i, want := range []string{"no room", "no room (and 1 more)", "no room (and 2 more)"} {
+		if n := f.count(errors.New("no room")); n != 0 || f.err().Error() != want {
+			t.Errorf("fault %d: %d, %v", i, n, f.err())
+		}
+	}
+	if n := f.count(nil); n != 1 {
+		t.Errorf("one that was written counts %d", n)
 	}
 }

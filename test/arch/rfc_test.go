@@ -13,8 +13,17 @@ import (
 
 // TestStandardsNameWhatExists holds docs/rfc.md against the code: each row of its tables names what does the thing and at
 // least one test that would fail without it, and all of these are there.
-func TestStandardsNameWhatExists(t *testing.T) {
-	text, err := os.ReadFile("../../docs/rfc.md")
+func TestStandardsNameWhatExists(t *testing.T) { namesWhatExists(t, "docs/rfc.md", "section", 4) }
+
+// TestRulesNameWhatExists is the same for the rules of racks, prefixes and moving in.
+func TestRulesNameWhatExists(t *testing.T) {
+	namesWhatExists(t, "docs/conformance-racks.md", "rule", 3)
+}
+
+// namesWhatExists reads tables of so many cells, of which the last two name functions and tests; head is the first cell of each.
+func namesWhatExists(t *testing.T, file, head string, width int) {
+	t.Helper()
+	text, err := os.ReadFile("../../" + file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,34 +31,34 @@ func TestStandardsNameWhatExists(t *testing.T) {
 	found, rows := declarations{}, 0
 	for i, line := range strings.Split(string(text), "\n") {
 		cells := strings.Split(strings.Trim(line, "| "), "|")
-		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || strings.TrimSpace(cells[0]) == "section" {
+		if !strings.HasPrefix(line, "|") || strings.HasPrefix(line, "|---") || strings.TrimSpace(cells[0]) == head {
 			continue
 		}
 		rows++
-		if len(cells) != 4 {
-			t.Errorf("docs/rfc.md:%d: a row has four cells: section, what, function, test", i+1)
+		if len(cells) != width {
+			t.Errorf("%s:%d: a row has %d cells, the last ones function and test", file, i+1, width)
 			continue
 		}
-		for n, cell := range cells[2:] {
+		for n, cell := range cells[width-2:] {
 			names := quoted.FindAllStringSubmatch(cell, -1)
 			if len(names) == 0 {
-				t.Errorf("docs/rfc.md:%d: %s has no function or no test", i+1, cells[0])
+				t.Errorf("%s:%d: %s has no function or no test", file, i+1, cells[0])
 			}
 			for _, m := range names {
 				kind, ok := found.find(t, m[1])
 				switch {
 				case !ok:
-					t.Errorf("docs/rfc.md:%d: there is no %s: write directory.Name or directory.Type.Method, such as bootd/dhcp6.parse", i+1, m[1])
+					t.Errorf("%s:%d: there is no %s: write directory.Name or directory.Type.Method, such as bootd/dhcp6.parse", file, i+1, m[1])
 				case n == 0 && kind == aTest:
-					t.Errorf("docs/rfc.md:%d: %s is a test, and stands where the function belongs", i+1, m[1])
+					t.Errorf("%s:%d: %s is a test, and stands where the function belongs", file, i+1, m[1])
 				case n == 1 && kind != aTest:
-					t.Errorf("docs/rfc.md:%d: %s is no test", i+1, m[1])
+					t.Errorf("%s:%d: %s is no test", file, i+1, m[1])
 				}
 			}
 		}
 	}
 	if rows < 20 {
-		t.Errorf("only %d rows were read: is it still a table of four cells?", rows)
+		t.Errorf("%s: only %d rows were read: are they still tables of %d cells?", file, rows, width)
 	}
 }
 

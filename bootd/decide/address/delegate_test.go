@@ -199,6 +199,11 @@ func TestDelegateKeepsNextHop(t *testing.T) {
 			t.Errorf("after %s via %s on %s, want %s", later, b.Via, b.Link, via)
 		}
 	}
+	renew.IAs = []IA{pd(3, p.String())} // another system, which the prefix moves to
+	d.decide(renew)
+	if b := d.binding(p); b.Via != via || len(b.Claims) != 1 || b.Claims[0].IAID != 3 {
+		t.Errorf("after it moved: %+v, want it via %s", b, via)
+	}
 	d.snap = sitetest.Snapshot(t, strings.Replace(delegating, "eth1", "eth2", 1), sitetest.Facts(sitetest.Link(t, 3, "eth2", "2001:db8:1::1/64")))
 	renew.At = site.Arrival{Link: "eth2", Index: 3}
 	d.decide(renew)
