@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"encoding/hex"
+	"errors"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -78,6 +79,10 @@ func options(p *parser, s *Settings, v value) {
 func (p *parser) optionKey(at Pos, key string, v value) (d option.Def, ok bool) {
 	code, err := strconv.ParseUint(key, 10, 16)
 	known := false
+	if (err == nil && code == 0) || errors.Is(err, strconv.ErrRange) {
+		p.fault(at, v.path, "is no option: they count from 1 to 65535")
+		return d, false
+	}
 	if err == nil {
 		if d, known = option.ByCode(uint16(code)); !known {
 			d = option.Def{Code: uint16(code), Name: key}
@@ -97,8 +102,6 @@ func (p *parser) optionKey(at Pos, key string, v value) (d option.Def, ok bool) 
 	}
 	wide := v.from == "defaults" || strings.HasPrefix(v.from, "networks.")
 	switch {
-	case code == 0 && err == nil:
-		p.fault(at, v.path, "is no option: they count from 1")
 	case d.Instead != "":
 		p.fault(at, v.path, "option %d (%s) %s", d.Code, d.Name, d.Instead)
 	case wide && d.Code == codeDNS:

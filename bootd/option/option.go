@@ -102,7 +102,7 @@ var registry = []Def{
 	{36, "geoconf-civic", Opaque, ""},
 	{37, "remote-id", Opaque, ofRelays},
 	{38, "subscriber-id", Opaque, ofRelays},
-	{39, "client-fqdn", fqdn, "is made by bootd: a client that asks for its name gets the host's name in its domain:"},
+	{39, "client-fqdn", fqdn, "is made by bootd: a client that asks for its name gets the host's name and domain"},
 	{40, "pana-agent", Addrs, ""},
 	{41, "new-posix-timezone", Text, ""},
 	{42, "new-tzdb-timezone", Text, ""},
