@@ -169,6 +169,13 @@ func (x explainer) find(q string) (*site.Host, *site.NIC, error) {
 		x.r.Kind = ByDUID
 		return x.match(who.Client(d), "a client with this DUID")
 	}
+	if h, _, ok := x.byName(strings.Split(q, "/")[0]); ok {
+		var cards []string
+		for _, n := range h.NICs {
+			cards = append(cards, n.Holder())
+		}
+		return nil, nil, fmt.Errorf("%q is no card of %s: it has %s", q, h.Name, strings.Join(cards, ", "))
+	}
 	return nil, nil, fmt.Errorf("%q is no host of %s, and neither a MAC, a DUID, a UUID nor an IPv6 address", q, x.Snapshot.Inventory.File)
 }
 

@@ -225,4 +225,16 @@ func TestPoolClients(t *testing.T) {
 			t.Errorf("%s: %s", q, d)
 		}
 	}
+	b.State = lease.Declined
+	if err := s.Update(t.Context(), func(store.View) []store.Op { return []store.Op{{Key: lease.Key(a), Value: b.Encode()}} }); err != nil {
+		t.Fatal(err)
+	}
+	want = []string{
+		"it declined 2001:db8:1::10 on rack1: put aside until 2026-01-02T04:04:05Z, DUID 00:02:00:00:ab:11:78 IAID 00000007",
+		"on rack1 (unknown: pool, inventory.yaml:2:64) a client of it is offered no address (no-addrs-avail)",
+		"1 of 1 addresses of the pool of rack1 are used", "nobody listed a client with this DUID",
+	}
+	if d := cmp.Diff(want, ask(t, src, s, duid.String()).Notes); d != "" {
+		t.Error(d)
+	}
 }

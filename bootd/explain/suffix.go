@@ -32,9 +32,12 @@ func (x explainer) bySuffix(suffix netip.Addr) (*site.Host, *site.NIC, error) {
 			if text, ok := x.lease(a); ok {
 				says = append(says, text)
 			}
-			if len(says) > 0 {
+			switch {
+			case len(says) > 0:
 				somebodys = append(somebodys, a)
-			} else {
+			case x.Snapshot.PoolOf(n, a) != nil:
+				says = []string{"nobody's, one of its pool"}
+			default:
 				says = []string{"nobody's"}
 			}
 			lines = append(lines, fmt.Sprintf("%s on %s is %s: %s", suffix, n.Name, a, strings.Join(says, ", ")))

@@ -53,6 +53,10 @@ hosts:
 			"::7 on rack1 is 2001:db8:1::7: nobody's", "::7 on rack2 is 2001:db8:2::7: nobody's",
 			"::7 on tiny is 2001:db8:3::7: nobody's", "ask for a whole address to see more",
 		}},
+		{two, "::d:6", explain.BySuffix, "", []string{
+			"::d:6 on rack1 is 2001:db8:1::d:6: nobody's, one of its pool", "::d:6 on rack2 is 2001:db8:2::d:6: nobody's",
+			"ask for a whole address to see more",
+		}},
 		{two, "::1", explain.BySuffix, "", []string{
 			"::1 on rack1 is 2001:db8:1::1: bootd's own address there", "::1 on rack2 is 2001:db8:2::1: bootd's own address there",
 			"::1 on tiny is 2001:db8:3::1: bootd's own address there", "ask for a whole address to see more",

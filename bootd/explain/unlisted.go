@@ -97,9 +97,9 @@ func (x explainer) offered(n *site.Network, ev []who.Evidence) string {
 	return l.Addr.String() + " for " + l.Valid.String()
 }
 
-// leases tells which addresses a card or a client has, and reports whether there are any. A machine may run several
+// leases tells which addresses a card or a client has or declined, and reports whether it has any. A machine may run several
 // clients, each with its own.
-func (x explainer) leases(m ident.MAC, ev []who.Evidence) bool {
+func (x explainer) leases(m ident.MAC, ev []who.Evidence) (has bool) {
 	if x.Leases == nil {
 		return false
 	}
@@ -110,10 +110,15 @@ func (x explainer) leases(m ident.MAC, ev []who.Evidence) bool {
 		if err != nil || !b.InForce(x.Now) || !b.BelongsTo("", m) && !claimedBy(b, ev) {
 			continue
 		}
+		has = has || b.State != lease.Declined
 		if found++; found > most {
 			continue
 		}
-		text := fmt.Sprintf("it has %s on %s: %s until %s", strings.TrimSuffix(k.ID, "/128"), b.Network, b.State, b.ValidUntil.UTC().Format(time.RFC3339))
+		until := b.ValidUntil.UTC().Format(time.RFC3339)
+		text := fmt.Sprintf("it has %s on %s: %s until %s", strings.TrimSuffix(k.ID, "/128"), b.Network, b.State, until)
+		if b.State == lease.Declined {
+			text = fmt.Sprintf("it declined %s on %s: put aside until %s", strings.TrimSuffix(k.ID, "/128"), b.Network, until)
+		}
 		for _, c := range b.Claims {
 			text += fmt.Sprintf(", DUID %s IAID %s", c.DUID, c.IAID)
 		}
@@ -122,7 +127,7 @@ func (x explainer) leases(m ident.MAC, ev []who.Evidence) bool {
 	if found > most {
 		x.note("and %d more (bootd leases)", found-most)
 	}
-	return found > 0
+	return has
 }
 
 func claimedBy(b lease.Binding, ev []who.Evidence) bool {

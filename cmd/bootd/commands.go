@@ -41,7 +41,7 @@ func commands() []command {
 		{"trace", "[HOST|MAC|DUID]", "show DHCPv6 messages and answers as they happen", 0, 1, traceCommand, traceText},
 		{"install", "HOST...", "arm hosts: their next boot installs them", 1, -1, installCommand, installText},
 		{"cancel", "HOST...", "disarm hosts and end their installation", 1, -1, cancelCommand, ""},
-		{"leases", "[release ADDRESS|--declined [WHICH]]", "list the addresses that are in use, or end a lease", 0, 2, leasesCommand, leasesText},
+		{"leases", "[[release] --declined [WHICH] | release ADDRESS]", "list the addresses that are in use, or end a lease", 0, 2, leasesCommand, leasesText},
 		{"upstream", "[renew|release] [NAME]", "show the prefixes that this machine was given, ask anew, or give them back", 0, 2, upstreamCommand, upstreamText},
 		{"follow", "[NAME...]", "show what Docker and others would be told of their prefixes, and do nothing", 0, -1, followCommand, followText},
 		{"discovered", "", "list the machines that asked and that nobody listed", 0, 0, discoveredCommand, discoveredText},

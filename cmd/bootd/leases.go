@@ -19,8 +19,8 @@ const leasesText = `
 Without an argument the leases in force are listed. "bootd leases release ADDRESS" (or PREFIX) ends one: it is free at
 once, but its client goes on using it until it asks again, so end only what nobody uses. It is shown first and confirmed with "yes".
 
-"bootd leases release --declined" ends all leases that are put aside because their clients found another machine using the
-address; --declined WHICH, those of a network, an interface, a host, or a card by its MAC. Find that machine first.`
+"bootd leases --declined" lists the leases that are put aside because their clients found another machine using the address, with
+WHICH those of a network, an interface, a host, or a card by its MAC; "bootd leases release --declined" ends them. Find that machine first.`
 
 func leasesCommand(a app, fs *flag.FlagSet) func(context.Context, []string) error {
 	var w where
@@ -38,8 +38,19 @@ func leasesCommand(a app, fs *flag.FlagSet) func(context.Context, []string) erro
 			return a.release(ctx, w.client(), args[1], *yes, *asJSON)
 		case len(args) == 1 && args[0] == "release":
 			return usageError{"ADDRESS is missing"}
+		case len(args) == 1 && *declined:
+			found, err := w.client().ReleaseDeclined(ctx, api.ReleaseDeclinedRequest{Of: args[0]})
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return writeJSON(a.stdout, found.Leases)
+			}
+			a.leaseTable(found.Leases)
+			return nil
 		case len(args) > 0:
-			return usageError{fmt.Sprintf("%q is not known: bootd leases, or bootd leases release ADDRESS", args[0])}
+			meant := didYouMean(args[0], []string{"release"})
+			return usageError{fmt.Sprintf("%q is not known%s", args[0], or(meant, ": bootd leases, or bootd leases release ADDRESS"))}
 		}
 		leases, err := w.client().Leases(ctx, *expired)
 		if err != nil {
