@@ -170,7 +170,7 @@ type decision struct {
 
 func TestDecide(t *testing.T) {
 	snap := snapshot(t)
-	for _, table := range [][]decision{validity(), solicits(), requests(), renewals(), returns(), rest()} {
+	for _, table := range [][]decision{validity(), solicits(), requests(), renewals(), returns(), rest(), several(), odd()} {
 		for _, c := range table {
 			t.Run(c.name, func(t *testing.T) {
 				got := decide(t, snap, storeOf(t, c.before), c.req, sitetest.Now())
