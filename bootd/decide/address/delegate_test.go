@@ -21,6 +21,7 @@ import (
 	"bootd.internal/bootd/site/sitetest"
 	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/store/memory"
+	"bootd.internal/bootd/timeline"
 )
 
 // delegating is a network that delegates /60s out of a /56 for half an hour; a has one of its own.
@@ -297,6 +298,9 @@ func TestDelegateForged(t *testing.T) {
 		} else if diff := cmp.Diff("1: status 3", told(got)); diff != "" {
 			t.Errorf("%s: %s", m, diff)
 		}
+		if m == Release && got.Reason != reason.NotOwner {
+			t.Errorf("%s: %s", m, got.Reason)
+		}
 		if diff := cmp.Diff(before, d.binding(p), cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 			t.Errorf("%s: %s", m, diff)
 		}
@@ -476,5 +480,18 @@ func TestDelegateProperty(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestDelegateIsTold: a prefix that was delegated is an event, once, and the answer waits for the disk: no inventory keeps it.
+func TestDelegateIsTold(t *testing.T) {
+	d := newDelegator(t, delegating)
+	first, again := d.ask(RequestMsg, 2, pd(1)), d.ask(RequestMsg, 2, pd(1))
+	p := given(t, first)
+	if len(first.Events) != 1 || first.Events[0].Kind != timeline.DHCPPrefix || first.Events[0].Addr != p.String() || len(again.Events) > 0 {
+		t.Errorf("told %+v, then %+v", first.Events, again.Events)
+	}
+	if kept := d.ask(RequestMsg, 1, pd(1)); first.Reserved || again.Reserved || !kept.Reserved {
+		t.Errorf("may go out although nothing is written: %v, %v, and what is kept for a host: %v", first.Reserved, again.Reserved, kept.Reserved)
 	}
 }
