@@ -20,6 +20,11 @@ func TestRulesNameWhatExists(t *testing.T) {
 	namesWhatExists(t, "docs/conformance-racks.md", "rule", 3)
 }
 
+// TestPromisesNameWhatExists is the same for what DHCPv6 promises.
+func TestPromisesNameWhatExists(t *testing.T) {
+	namesWhatExists(t, "docs/conformance-dhcp6.md", "promise", 4)
+}
+
 // namesWhatExists reads tables of so many cells, of which the last two name functions and tests; head is the first cell of each.
 func namesWhatExists(t *testing.T, file, head string, width int) {
 	t.Helper()

@@ -2,6 +2,7 @@ package address
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/reason"
 	"bootd.internal/bootd/site/sitetest"
+	"bootd.internal/bootd/store"
 	"bootd.internal/bootd/store/memory"
 	"bootd.internal/bootd/timeline"
 )
@@ -157,18 +159,11 @@ func odd() []decision {
 	renamed, elsewhere, recarded := now, now, now
 	renamed.Holder, elsewhere.Network, recarded.MAC = "old/net0", "old", macB()
 	resting := with(bound("a", macA()), lease.Resting, time.Minute)
-	learns := from(macA(), RequestMsg, "2001:db8:9::9")
-	learns.Client = ident.NewDUIDUUID(ident.UUID{1, 2, 3})
-	learns.Evidence = append(who.Frame(macA()), who.Client(learns.Client)...)
 	return []decision{
 		{name: "a lease takes the new name of its host", req: from(macA(), RequestMsg), before: leases{"2001:db8:1::101": renamed}, want: ok, after: leases{"2001:db8:1::101": now}},
 		{name: "and of its network", req: from(macA(), RequestMsg), before: leases{"2001:db8:1::101": elsewhere}, want: ok, after: leases{"2001:db8:1::101": now}},
 		{name: "and the new card of its host", req: from(macA(), RequestMsg), before: leases{"2001:db8:1::101": recarded}, want: ok, after: leases{"2001:db8:1::101": now}},
 		{name: "a Request without an IA", req: sends(macA(), RequestMsg), want: Decision{Outcome: of("a", reason.Answered), Reply: reply(ReplyMsg), Reserved: true}},
-		{
-			name: "who gets nothing is not learned", req: learns,
-			want: Decision{Outcome: of("a", reason.NotOnLink), Reply: reply(ReplyMsg, refused(IANA, 7, NotOnLink)), Reserved: true},
-		},
 		{
 			name: "another's lease that ran out is nobody's", req: from(macA(), Renew, "2001:db8:1::99"),
 			before: leases{"2001:db8:1::99": with(bound("gone", macB(), claim(macB(), 7)), lease.Bound, -time.Second)},
@@ -276,5 +271,18 @@ func TestDeclineOfAKeptAddress(t *testing.T) {
 	q.PutAside, q.IAs = 0, append(q.IAs, na(8, b.String()))
 	if d := decide(t, before, engine, q, now).Decision; d.Reason != reason.NotOwner {
 		t.Errorf("with another's: %s", d.Reason)
+	}
+}
+
+// TestRefusedIsNotLearned: what a machine says of itself is believed once it is given an address.
+func TestRefusedIsNotLearned(t *testing.T) {
+	for addr, want := range map[string]bool{"2001:db8:9::9": false, "2001:db8:1::101": true} {
+		q := from(macA(), RequestMsg, addr)
+		q.Client = ident.NewDUIDUUID(ident.UUID{1, 2, 3})
+		q.Evidence = append(who.Frame(macA()), who.Client(q.Client)...)
+		ops := Decide(snapshot(t), emptyView{}, q, sitetest.Now()).Ops
+		if got := slices.ContainsFunc(ops, func(o store.Op) bool { return o.Key == who.LearnedKey("a") }); got != want {
+			t.Errorf("asked for %s: learned %v, want %v", addr, got, want)
+		}
 	}
 }
