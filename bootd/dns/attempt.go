@@ -23,7 +23,7 @@ type attempt struct {
 
 // attempt takes off without a goroutine. It reports false when the flight needs one; then nothing was done.
 func (s *Server) attempt(ctx context.Context, k string, q *query, fl *flight) bool {
-	if q.alias != "" || q.dns64 != nil || fl.stale != nil {
+	if q.alias != "" || fl.stale != nil {
 		return false
 	}
 	snap := s.cfg.Snapshot()
@@ -51,23 +51,47 @@ func (a *attempt) heard(raw []byte, err error) {
 	switch {
 	case err != nil:
 		a.land(nil, err, nil)
-	case got != nil: // by the reader, to whom the batch belongs
+	case got == nil:
+		a.goOn(func() (*answer, error) { return a.race.all(a.sorted, nil, a.asked.began) })
+	case a.race.q.dns64 != nil:
+		a.heardSix(got)
+	default: // by the reader, to whom the batch belongs
+		a.land(got, nil, a.s.answers)
+	}
+}
+
+// heardSix goes on to the IPv4 addresses where there are none in IPv6 (DNS64).
+func (a *attempt) heardSix(said *answer) {
+	got, err := guarded(func() (*answer, error) {
+		got, _, err := a.s.six(a.race.q, said)
+		return got, err
+	})
+	switch {
+	case err != nil:
+		a.land(nil, err, nil)
+	case got != nil:
 		a.land(got, nil, a.s.answers)
 	default:
-		a.goOn()
+		a.goOn(func() (*answer, error) { return said, nil })
 	}
 }
 
 // late is called when there is no answer yet.
 func (a *attempt) late(w wait) {
 	a.race.goOn(w.p, a.asked.began, a.asked.f, func() ([]byte, error) { return w.end(a.race.ctx) })
-	a.goOn()
+	a.goOn(func() (*answer, error) { return a.race.all(a.sorted, nil, a.asked.began) })
 }
 
-// goOn asks all upstreams.
-func (a *attempt) goOn() {
+// goOn has a goroutine ask what is left to ask.
+func (a *attempt) goOn(ask func() (*answer, error)) {
 	a.race.crew.do(func() {
-		got, err := guarded(func() (*answer, error) { return a.race.all(a.sorted, nil, a.asked.began) })
+		got, err := guarded(func() (*answer, error) {
+			got, err := ask()
+			if a.race.q.dns64 != nil {
+				return a.s.sixOrFour(a.ctx, a.race.q, a.s.cfg.Snapshot(), got, err)
+			}
+			return got, err
+		})
 		a.land(got, err, nil)
 	})
 }

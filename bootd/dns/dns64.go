@@ -36,35 +36,50 @@ func usable64(q *query, d *site.DNS64) *site.DNS64 {
 // synthesized answers for AAAA: with what there is, else with the IPv4 addresses inside the prefix of the NAT64 (RFC 6147
 // section 5.1).
 func (s *Server) synthesized(ctx context.Context, k string, q *query, snap *site.Snapshot) (*answer, reason.Reason, error) {
-	return s.learn(ctx, k, q, snap, func(six *answer, err error) (*answer, error) {
-		var real *dns.Msg
-		if err == nil {
-			if real, err = six.message(); err != nil {
-				return nil, err
-			}
-			if real.Rcode != dns.RcodeSuccess || sift(real, q.dns64) {
-				return s.made(real, six)
-			}
+	return s.learn(ctx, k, q, snap, func(six *answer, err error) (*answer, error) { return s.sixOrFour(ctx, q, snap, six, err) })
+}
+
+// sixOrFour makes the answer of what was said to the question for IPv6 addresses; it may have to ask for others.
+func (s *Server) sixOrFour(ctx context.Context, q *query, snap *site.Snapshot, six *answer, err error) (*answer, error) {
+	var real *dns.Msg
+	if err == nil {
+		a, m, err := s.six(q, six)
+		if a != nil || err != nil {
+			return a, err
 		}
-		four, why, err4 := s.learn(ctx, keyOf(four(q), ""), four(q), snap, nil)
-		if err4 != nil || why == reason.UpstreamFailed {
-			if real != nil {
-				return nil, errNoAnswer // whether there is one in IPv4 nobody knows: a denial would be believed for long
-			}
-			return nil, err
+		real = m
+	}
+	four, why, err4 := s.learn(ctx, keyOf(four(q), ""), four(q), snap, nil)
+	if err4 != nil || why == reason.UpstreamFailed {
+		if real != nil {
+			return nil, errNoAnswer // whether there is one in IPv4 nobody knows: a denial would be believed for long
 		}
-		m, err4 := four.aged(s.cfg.Now()).message()
-		if err4 != nil {
-			return nil, err4
-		}
-		if a := s.embed(q, m, real, four.left(s.cfg.Now())); a != nil {
-			return a, nil
-		}
-		if real == nil {
-			return nil, err
-		}
-		return s.made(real, six)
-	})
+		return nil, err
+	}
+	m, err4 := four.aged(s.cfg.Now()).message()
+	if err4 != nil {
+		return nil, err4
+	}
+	if a := s.embed(q, m, real, four.left(s.cfg.Now())); a != nil {
+		return a, nil
+	}
+	if real == nil {
+		return nil, err
+	}
+	return s.made(real, six)
+}
+
+// six is the answer when there are IPv6 addresses that count, or no such name; nil: there are none, and this is what else was said.
+func (s *Server) six(q *query, said *answer) (*answer, *dns.Msg, error) {
+	m, err := said.message()
+	if err != nil {
+		return nil, nil, err
+	}
+	if m.Rcode != dns.RcodeSuccess || sift(m, q.dns64) {
+		a, err := s.made(m, said)
+		return a, nil, err
+	}
+	return nil, m, nil
 }
 
 // four is the question for IPv4 addresses of the same name.
