@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"slices"
+	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -21,6 +21,8 @@ import (
 type Frames interface {
 	Read(b []byte) (n int, from ident.MAC, err error)
 	Write(packet []byte, to ident.MAC) error
+	// Try is Write that does not wait for a card whose queue is full.
+	Try(packet []byte, to ident.MAC) error
 	Close() error
 }
 
@@ -252,13 +254,6 @@ const (
 	searchDNS      = 23
 )
 
-const (
-	ipv6Header = 40
-	udpHeader  = 8
-	protoUDP   = 17
-	clientPort = 546
-)
-
 // solicitation is a Solicit for one address, from the IPv6 header on.
 func solicitation(l site.Link, xid [3]byte) []byte {
 	add := func(b []byte, code uint16, data []byte) []byte {
@@ -271,33 +266,5 @@ func solicitation(l site.Link, xid [3]byte) []byte {
 	msg = add(msg, searchORO, binary.BigEndian.AppendUint16(nil, searchDNS))
 	msg = add(msg, searchIANA, make([]byte, 12))
 
-	udp := binary.BigEndian.AppendUint16(nil, clientPort)
-	udp = binary.BigEndian.AppendUint16(udp, serverPort)
-	udp = binary.BigEndian.AppendUint16(udp, uint16(udpHeader+len(msg)))
-	udp = append(append(udp, 0, 0), msg...)
-
-	src, dst := l.LinkLocal.As16(), groups()[0].As16()
-	b := []byte{0x60, 0, 0, 0, byte(len(udp) >> 8), byte(len(udp)), protoUDP, 255}
-	b = append(append(b, src[:]...), dst[:]...)
-	pseudo := slices.Concat(src[:], dst[:], binary.BigEndian.AppendUint32(nil, uint32(len(udp))), []byte{0, 0, 0, protoUDP}, udp)
-	binary.BigEndian.PutUint16(udp[6:], checksum(pseudo))
-	return append(b, udp...)
-}
-
-// checksum is that of RFC 1071; UDP sends all ones for zero (RFC 8200 section 8.1).
-func checksum(b []byte) uint16 {
-	var sum uint32
-	for ; len(b) >= 2; b = b[2:] {
-		sum += uint32(binary.BigEndian.Uint16(b))
-	}
-	if len(b) == 1 {
-		sum += uint32(b[0]) << 8
-	}
-	for sum > 0xffff {
-		sum = sum>>16 + sum&0xffff
-	}
-	if sum == 0xffff {
-		return 0xffff
-	}
-	return ^uint16(sum)
+	return datagramOf(netip.AddrPortFrom(l.LinkLocal, clientPort), netip.AddrPortFrom(groups()[0], serverPort), msg)
 }

@@ -25,6 +25,12 @@ type cable struct {
 	sent   chan []byte
 	back   chan []byte
 	closed chan struct{}
+	to     ident.MAC // of Try
+}
+
+func (w *cable) Try(p []byte, to ident.MAC) error {
+	w.to = to
+	return w.Write(p, to)
 }
 
 func (w *cable) Write(p []byte, _ ident.MAC) error {

@@ -187,7 +187,12 @@ func (p *pace) wait() {
 }
 
 // Write sends a packet, from its IPv6 header on, in a frame to one machine or group.
-func (d *Discovery) Write(packet []byte, to ident.MAC) error {
+func (d *Discovery) Write(packet []byte, to ident.MAC) error { return d.write(packet, to, sendTimeout) }
+
+// Try is Write that does not wait for a card whose queue is full.
+func (d *Discovery) Try(packet []byte, to ident.MAC) error { return d.write(packet, to, 0) }
+
+func (d *Discovery) write(packet []byte, to ident.MAC, wait time.Duration) error {
 	sa := &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_IPV6), Ifindex: d.link.Index, Halen: uint8(len(to))}
 	copy(sa.Addr[:], to[:])
 	var writeErr error
@@ -197,7 +202,7 @@ func (d *Discovery) Write(packet []byte, to ident.MAC) error {
 				return
 			}
 			ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-			if n, err := unix.Poll(ready, int(sendTimeout.Milliseconds())); n == 0 && err == nil {
+			if n, err := unix.Poll(ready, int(wait.Milliseconds())); n == 0 && err == nil {
 				return // the card takes nothing
 			}
 		}
