@@ -99,8 +99,8 @@ func TestCompareNames(t *testing.T) {
 		t.Errorf("-want +got:\n%s", d)
 	}
 	relay := `, relay: "2001:db8:1::9"`
-	got = change.Compare(network(relay), network(relay+`, relay_from: "2001:db8:f::/64"`), true)
-	want = []change.Value{{"relay_from", "", "2001:db8:f::/64"}}
+	got = change.Compare(network(relay), network(relay+`, relay_from: "2001:db8:f::/64", relay_hops: 1`), true)
+	want = []change.Value{{"relay_from", "", "2001:db8:f::/64"}, {"relay_hops", "", "1"}}
 	if len(got.Networks) != 1 {
 		t.Fatalf("%+v", got)
 	}

@@ -275,6 +275,9 @@ func network(n *site.Network) values {
 	if len(n.Relays) > 0 {
 		v.add("relay", list(n.Relays))
 		v.add("relay_from", list(n.RelayFrom))
+		if n.RelayHops > 0 {
+			v.add("relay_hops", strconv.Itoa(n.RelayHops))
+		}
 	}
 	prefixes := make([]netip.Prefix, len(n.Prefixes))
 	for i, p := range n.Prefixes {

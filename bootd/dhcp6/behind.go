@@ -18,7 +18,7 @@ import (
 )
 
 // relayed fills in where a message that came through relays belongs, and reports whether it may be decided. Who speaks for a
-// link is what its network's `relay` and `relay_from` say, on a link that carries relays; the refusals that follow from it are observed here.
+// link is what its network's `relay`, `relay_from` and `relay_hops` say, on a link that carries relays; the refusals that follow from it are observed here.
 func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.Time) bool {
 	link := linkAddress(p.hops)
 	l, carries := snap.Carries(d.link)
@@ -37,7 +37,7 @@ func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.T
 		why, foreign = reason.UnconfiguredRelay, link.IsGlobalUnicast() && !link.IsLinkLocalUnicast()
 	case impostor(snap, network, d, p.hops):
 		why = reason.UnconfiguredRelay
-	case !network.RelaysFrom(d.from.Addr().WithZone("")):
+	case !network.RelaysFrom(d.from.Addr().WithZone("")), network.RelayHops > 0 && len(p.hops) > network.RelayHops:
 		why, foreign = reason.UnconfiguredRelay, true
 	}
 	if why != reason.None {
@@ -45,7 +45,7 @@ func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.T
 			Adapter: adapter, Message: req.Msg.String(), Outcome: reason.Outcome{Reason: why}, From: timeline.Sender{AddrPort: d.from},
 		}
 		if foreign {
-			s.relays.note(&o, link, network, d, l.Name, now)
+			s.relays.note(&o, link, network, d, len(p.hops), l.Name, now)
 		}
 		s.cfg.Observer.Observe(o)
 		s.trace(d, now, req.Client, o.Outcome, sent{})
@@ -165,7 +165,7 @@ type book struct {
 type stranger struct{ link, from netip.Addr }
 
 // note adds to an observation what a person needs to list the relay. A network is given where one names the link.
-func (b *book) note(o *timeline.Observation, link netip.Addr, network *site.Network, d *datagram, name string, now time.Time) {
+func (b *book) note(o *timeline.Observation, link netip.Addr, network *site.Network, d *datagram, hops int, name string, now time.Time) {
 	from := d.from.Addr().WithZone("")
 	who, f := stranger{link: link}, &timeline.Foreign{Kind: timeline.OtherRelay, Link: name, Addr: from, MAC: d.mac, Relay: link}
 	if network != nil {
@@ -193,7 +193,11 @@ func (b *book) note(o *timeline.Observation, link netip.Addr, network *site.Netw
 	}
 	b.noted[who] = now
 	detail := fmt.Sprintf("asks on %s; if it is yours, list it below networks: %s", name, site.RelayLine(link))
-	if network != nil {
+	switch {
+	case network == nil:
+	case network.RelaysFrom(from): // a machine behind it posed as a relay, or a switch is one
+		detail = fmt.Sprintf("asks on %s for clients of %s through %d relays: relay_hops of %s is %d", name, link, hops, network.Name, network.RelayHops)
+	default:
 		detail = fmt.Sprintf("asks on %s for clients of %s; if it is yours, ", name, link)
 		detail += network.RelayFromLine(from, maxDetail-len(detail))
 	}

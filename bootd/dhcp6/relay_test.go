@@ -302,13 +302,58 @@ func TestRelayFrom(t *testing.T) {
 	}
 }
 
+// TestRelayHops: a Relay-Forward that a machine makes itself is one relay too many behind the relay of its link.
+func TestRelayHops(t *testing.T) {
+	lo, err := net.InterfaceByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts := sitetest.Facts(sitetest.Link(t, lo.Index, "lo", "2001:db8:1::1/64"))
+	plain := forward(0, rack2, ll, anonymous(), lladdr(node2()), relayPort())
+	forged := forward(1, rack2, "fe80::bad", forward(0, "::", ll, anonymous(), lladdr(node2()), relayPort()), relayPort())
+	for _, c := range []struct {
+		name, defaults, network string
+		b                       []byte
+		want                    string
+	}{
+		{"one of one", "", "1", plain, ""},
+		{"two of one", "", "1", forged, "asks on lo for clients of 2001:db8:2::1 through 2 relays: relay_hops of rack2 is 1"},
+		{"two of one, by defaults", "1", "", forged, "asks on lo for clients of 2001:db8:2::1 through 2 relays: relay_hops of rack2 is 1"},
+		{"two of two", "1", "2", forged, ""},
+		{"as many as come", "", "", forged, ""},
+	} {
+		text := racks
+		if c.network != "" {
+			text = strings.Replace(text, `prefix: "2001:db8:2::/64"`, `prefix: "2001:db8:2::/64", relay_hops: `+c.network, 1)
+		}
+		if c.defaults != "" {
+			text = "defaults: {relay_hops: " + c.defaults + "}\n" + text
+		}
+		snap := sitetest.Snapshot(t, text, facts)
+		client, seen := startRacks(t, func(cfg *Config) { cfg.Snapshot = func() *site.Snapshot { return snap } })
+		if _, err := client.Write(c.b); err != nil {
+			t.Fatal(err)
+		}
+		o := seen.next(t)
+		if c.want == "" {
+			if o.Outcome.Reason != reason.Answered || o.Outcome.Host != "node2" {
+				t.Errorf("%s: observed %+v", c.name, o)
+			}
+			continue
+		}
+		if o.Outcome.Reason != reason.UnconfiguredRelay || len(o.Events) != 1 || o.Events[0].Detail != c.want {
+			t.Errorf("%s: observed %+v", c.name, o)
+		}
+	}
+}
+
 // TestRelayFlood: relays that are made up are told of within bounds, and each only now and then.
 func TestRelayFlood(t *testing.T) {
 	var b book
 	now := sitetest.Now()
 	d := &datagram{from: netip.MustParseAddrPort("[fe80::9%lo]:547")}
 	at := func(i int) (o timeline.Observation) {
-		b.note(&o, netip.AddrFrom16([16]byte{0x20, 1, 14: byte(i >> 8), 15: byte(i)}), nil, d, "lo", now)
+		b.note(&o, netip.AddrFrom16([16]byte{0x20, 1, 14: byte(i >> 8), 15: byte(i)}), nil, d, 1, "lo", now)
 		return o
 	}
 	for i := range 1000 {

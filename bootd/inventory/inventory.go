@@ -123,6 +123,8 @@ type Settings struct {
 	InformationRefresh Value[time.Duration]
 	// RelayFrom are the addresses that relays for the network send from; unset: any.
 	RelayFrom Value[[]netip.Prefix]
+	// RelayHops is how many relays a message of the network may come through; unset: eight.
+	RelayHops Value[int]
 
 	Locale   Value[string] // default C.UTF-8
 	Language Value[string] // default en

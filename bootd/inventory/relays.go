@@ -16,6 +16,9 @@ func (p *parser) unicast(v value) (netip.Addr, bool) {
 	return a, ok
 }
 
+// maxRelayHops is HOP_COUNT_LIMIT (RFC 8415 section 7.6).
+const maxRelayHops = 8
+
 // maxRelayFrom bounds what each relayed message is compared with.
 const maxRelayFrom = 64
 
@@ -52,6 +55,8 @@ func (p *parser) sender(v value) (netip.Prefix, bool) {
 	return netip.Prefix{}, false
 }
 
+const noRelay = "%s has no relay: write relay: with the link-address that it names, or leave this out"
+
 // relays finds a relay that two networks claim, and what only a network with an interface can have.
 func (c *checker) relays() {
 	type claim struct {
@@ -76,7 +81,10 @@ func (c *checker) relays() {
 			}
 		}
 		if n.RelayFrom.Set() && len(n.Relays) == 0 && !c.incomplete[n.Name] {
-			c.badAt(n.RelayFrom.Pos, "%s has no relay: write relay: with the link-address that it names, or leave this out", n.Name)
+			c.badAt(n.RelayFrom.Pos, noRelay, n.Name)
+		}
+		if n.RelayHops.Set() && len(n.Relays) == 0 && !c.incomplete[n.Name] {
+			c.badAt(n.RelayHops.Pos, noRelay, n.Name)
 		}
 		if n.Interface.Set() || len(n.Relays) == 0 {
 			continue

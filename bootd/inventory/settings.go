@@ -47,6 +47,7 @@ var settingsFields = []field[Settings]{
 	{name: "information_refresh", in: onLinks, set: put(func(s *Settings) *Value[time.Duration] { return &s.InformationRefresh },
 		within(minRefresh, maxLifetime, " (RFC 8415)"))},
 	{name: "relay_from", in: onLinks, set: put(func(s *Settings) *Value[[]netip.Prefix] { return &s.RelayFrom }, (*parser).relayFrom)},
+	{name: "relay_hops", in: onLinks, set: put(func(s *Settings) *Value[int] { return &s.RelayHops }, between(1, maxRelayHops))},
 	{name: "locale", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Locale },
 		matching(40, chars("_.@-"), "en_US.UTF-8"))},
 	{name: "language", in: everywhere, set: put(func(s *Settings) *Value[string] { return &s.Language },

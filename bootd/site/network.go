@@ -53,6 +53,7 @@ func (r *resolver) network(in *inventory.Network) {
 	}
 	from := pick(layers, func(s *inventory.Settings) inventory.Value[[]netip.Prefix] { return s.RelayFrom })
 	n.RelayFrom, n.RelayFromIn = slices.Clone(from.V), from.From
+	n.RelayHops = pick(layers, func(s *inventory.Settings) inventory.Value[int] { return s.RelayHops }).V
 	if n.Interface != "" {
 		r.link(n, in)
 	}

@@ -136,7 +136,9 @@ type Network struct {
 	// RelayFrom are the addresses that they send from; none: any. RelayFromIn is the section that says so.
 	RelayFrom   []netip.Prefix
 	RelayFromIn string
-	Prefixes    []Prefix
+	// RelayHops is how many relays a message may come through; 0: as many as the protocol lets.
+	RelayHops int
+	Prefixes  []Prefix
 	// Ours are the addresses that bootd itself puts on the link, in those of Prefixes that come out of an upstream's.
 	Ours []Prefix
 	// Stale are prefixes that the network had before: no host gets an address in them any more, and those that have one are told
