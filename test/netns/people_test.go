@@ -140,7 +140,7 @@ func TestPeople(t *testing.T) {
 		names: scripted("opcode qtype qname", "QR RD RA NOERROR", "web.example.org.", "A", "web.example.org. 300 IN A 192.88.99.80") +
 			scripted("opcode qtype qname", "QR RD RA NOERROR", "web.example.org.", "AAAA") +
 			scripted("opcode qtype qname", "QR RD RA NOERROR", "six.example.org.", "AAAA", "six.example.org. 300 IN AAAA 2001:db8:80::80") +
-			scripted("opcode qtype qname", "QR RD RA NOERROR", "six.example.org.", "A") +
+			scripted("opcode qtype qname", "QR RD RA NOERROR", "six.example.org.", "A", "six.example.org. 300 IN A 192.88.99.80") +
 			scripted("opcode", "QR RD RA NXDOMAIN", "none.example.org.", "A"),
 	})
 	for i, d := range devices() {

@@ -111,7 +111,8 @@ hosts:
 	if got := dig(t, n, "big.example.org", "AAAA"); strings.Count(got, "\n") != 60 { // cut by UDP on both ways
 		t.Errorf("%d lines of the long answer", strings.Count(got, "\n"))
 	}
-	if got := run(t, n, "drill", "@2001:db8:1::1", "www.example.org", "AAAA"); !strings.Contains(got, "2001:db8:9::1") {
+	got := run(t, n, "drill", "@2001:db8:1::1", "WWW.Example.org", "AAAA")
+	if !strings.Contains(got, "2001:db8:9::1") || !strings.Contains(got, ";; WWW.Example.org.\t") {
 		t.Errorf("drill:\n%s", got)
 	}
 	if err := os.WriteFile(r.Path("questions"), []byte("www.example.org AAAA\nr1n01.rack.example.net AAAA\nnone.example.org AAAA\n"), 0o644); err != nil {
