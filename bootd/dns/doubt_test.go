@@ -2,8 +2,10 @@ package dns
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -104,8 +106,8 @@ func TestRefusalHandsOnAtOnce(t *testing.T) {
 		began, want := time.Now(), &answer{code: 3}
 		r := &race{
 			upstreams: new(upstreams),
-			ctx:       ctx, results: make(chan result, 6), done: map[*upstream]bool{}, running: map[*upstream]int{},
-			one: func(p *upstream) (*answer, error) {
+			ctx:       ctx, results: make(chan result, 6), done: map[*upstream]bool{}, running: map[*upstream]int{}, asked: map[*upstream]int{},
+			one: func(p *upstream, _ bool) (*answer, error) {
 				switch p {
 				case silent:
 					<-ctx.Done()
@@ -172,4 +174,54 @@ func TestExtended(t *testing.T) {
 	none := start(t)
 	r = none
 	check("a.example.org.", dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative)
+}
+
+// TestLostDatagrams: a question that gets no answer is asked again soon, then less and less soon, until patience ends; the answer to
+// any of them counts.
+func TestLostDatagrams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, want := time.Now(), &answer{code: 3}
+		one := &upstream{Upstream: site.Upstream{Transport: "udp"}, rtt: time.Millisecond}
+		for lost, took := range []time.Duration{0, 200 * time.Millisecond, 600 * time.Millisecond, 1400 * time.Millisecond, 3000 * time.Millisecond} {
+			ctx, cancel := context.WithCancel(t.Context())
+			asked := 0
+			began = time.Now()
+			r := &race{
+				upstreams: new(upstreams), ctx: ctx, results: make(chan result, rounds), done: map[*upstream]bool{},
+				running: map[*upstream]int{}, asked: map[*upstream]int{},
+				one: func(_ *upstream, first bool) (*answer, error) {
+					if asked++; first != (asked == 1) {
+						t.Errorf("question %d: first is %v", asked, first)
+					}
+					if asked <= lost {
+						<-ctx.Done()
+						return nil, ctx.Err()
+					}
+					return want, nil
+				},
+			}
+			sorted := []*upstream{one}
+			if got, err := r.run(slices.Repeat(sorted, rounds), sorted); got != want || err != nil || time.Since(began) != took {
+				t.Errorf("%d lost: %v, %v after %v, want it after %v", lost, got, err, time.Since(began), took)
+			}
+			cancel()
+			r.wg.Wait()
+		}
+	})
+}
+
+// TestSilentNameIsOneFailure: an upstream that has no answer to one question, however often it is asked, is not down for that.
+func TestSilentNameIsOneFailure(t *testing.T) {
+	p := &upstream{Upstream: site.Upstream{Transport: "udp"}}
+	r := &race{upstreams: &upstreams{now: time.Now}, ctx: t.Context(), limit: 2}
+	for i := range rounds {
+		_, _ = r.judge(p, time.Now(), i == 0, func() ([]byte, error) { p.waiting++; return nil, errNoAnswer })
+	}
+	if p.fails != 1 {
+		t.Errorf("%d failures", p.fails)
+	}
+	p.waiting = 1
+	if _, err := r.try(p, false); !errors.Is(err, errBusy) {
+		t.Errorf("asked again beside another question, where the limit is two: %v", err)
+	}
 }

@@ -20,6 +20,9 @@ const (
 	// what a new one is given credit for.
 	hedgeLeast = 50 * time.Millisecond
 	hedgeMost  = time.Second
+	// againLeast and againMost bound how long it is waited for before it is asked once more: a datagram may be lost.
+	againLeast = 200 * time.Millisecond
+	againMost  = 1600 * time.Millisecond
 	unknownRTT = 100 * time.Millisecond
 	// refusedCost is what an answer without use adds to the time that an upstream is believed to take.
 	refusedCost = 200 * time.Millisecond
@@ -93,6 +96,16 @@ func (p *upstream) hedge() time.Duration {
 		rtt = unknownRTT
 	}
 	return min(max(3*rtt, hedgeLeast), hedgeMost)
+}
+
+// again is how long to wait after this many rounds until the next one: four times what its answers take, and twice as long each time.
+func (p *upstream) again(round int) time.Duration {
+	if p.Transport != "udp" {
+		return againMost
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return min(max(4*p.rtt, againLeast)<<min(round-1, 10), againMost)
 }
 
 // enter counts a question against the limit.

@@ -28,14 +28,14 @@ type race struct {
 	results chan result
 	wg      sync.WaitGroup
 	// one asks one upstream: try. begun, which may be nil, goes on with what the first one was asked already, after waited.
-	one    func(*upstream) (*answer, error)
-	begun  func(*upstream) (*answer, error)
+	one    func(p *upstream, first bool) (*answer, error)
+	begun  func(p *upstream, first bool) (*answer, error)
 	waited time.Duration
-	// done are upstreams that need not be asked again: they said no.
+	// done are upstreams that need not be asked again: they said no, or nothing reaches them.
 	done map[*upstream]bool
-	// running counts what is on its way to each, active all of it.
-	running map[*upstream]int
-	active  int
+	// running counts what is on its way to each, active all of it; asked counts how often each was asked.
+	running, asked map[*upstream]int
+	active         int
 }
 
 // resolve asks until one answers; then it says what that was. An answer that means "I cannot" moves on to the next. No more
@@ -61,7 +61,7 @@ func (r *race) all(sorted, probes []*upstream, began time.Time) (*answer, error)
 	defer cancel()
 	inner, overrun := context.WithCancelCause(ctx)
 	r.ctx, r.one, r.results = inner, r.try, make(chan result, rounds*len(sorted)+len(probes))
-	r.done, r.running = map[*upstream]bool{}, map[*upstream]int{}
+	r.done, r.running, r.asked = map[*upstream]bool{}, map[*upstream]int{}, map[*upstream]int{}
 	defer r.wg.Wait()
 	defer overrun(errOverrun)
 	for _, p := range probes[:min(len(probes), 1)] {
@@ -69,8 +69,7 @@ func (r *race) all(sorted, probes []*upstream, began time.Time) (*answer, error)
 			r.start(p)
 		}
 	}
-	turns := slices.Concat(sorted, sorted)
-	return r.run(turns, sorted)
+	return r.run(slices.Repeat(sorted, rounds), sorted)
 }
 
 // alone asks the first upstream, and answers if it does at once, as nearly always. Otherwise the race goes on with it.
@@ -100,20 +99,20 @@ func (r *race) heard(sorted []*upstream, began time.Time, f form, raw []byte, er
 		r.goOn(p, began, f, func() ([]byte, error) { return raw, err })
 		return nil
 	}
-	a, err := r.judge(p, began, func() ([]byte, error) { return r.look(r.ctx, p, r.q, f, raw) })
+	a, err := r.judge(p, began, true, func() ([]byte, error) { return r.look(r.ctx, p, r.q, f, raw) })
 	if err == nil {
 		others(sorted, p)
 		return a
 	}
-	r.begun = func(*upstream) (*answer, error) { return nil, err }
+	r.begun = func(*upstream, bool) (*answer, error) { return nil, err }
 	return nil
 }
 
 // goOn has the race wait for what the first upstream was asked.
 func (r *race) goOn(p *upstream, began time.Time, f form, end func() ([]byte, error)) {
 	r.waited = time.Since(began)
-	r.begun = func(*upstream) (*answer, error) {
-		return r.judge(p, began, func() ([]byte, error) {
+	r.begun = func(*upstream, bool) (*answer, error) {
+		return r.judge(p, began, true, func() ([]byte, error) {
 			raw, err := end()
 			if errors.Is(err, errUseConnection) {
 				raw, err = r.overStream(r.ctx, p, r.q, f)
@@ -142,12 +141,12 @@ func (r *race) run(turns, sorted []*upstream) (*answer, error) {
 		for next < len(turns) {
 			p := turns[next]
 			next++
-			if r.done[p] || r.running[p] > 0 && next <= len(sorted) {
+			if r.done[p] || r.running[p] > 0 && next <= len(sorted) || p.Transport != "udp" && r.asked[p] >= roundsOnStream {
 				continue
 			}
 			r.start(p)
-			if next >= len(sorted) {
-				return again
+			if next%len(sorted) == 0 {
+				return p.again(next / len(sorted))
 			}
 			return p.hedge()
 		}
@@ -166,7 +165,7 @@ func (r *race) run(turns, sorted []*upstream) (*answer, error) {
 				return res.answer, nil
 			}
 			errs = fmt.Errorf("asking %s: %w", res.from, res.err)
-			if errors.Is(res.err, errUseless) {
+			if errors.Is(res.err, errUseless) || r.asked[res.from] > 1 && r.running[res.from] == 0 {
 				r.done[res.from] = true
 			}
 			if r.active == 0 || r.active < racing && r.fresh(sorted[min(next, len(sorted)):]) {
@@ -193,29 +192,35 @@ func (r *race) fresh(all []*upstream) bool {
 
 func (r *race) start(p *upstream) {
 	r.running[p]++
+	r.asked[p]++
 	r.active++
-	one := r.one
+	one, first := r.one, r.asked[p] == 1
 	if r.begun != nil {
 		one, r.begun = r.begun, nil
 	}
 	r.wg.Add(1)
 	r.crew.do(func() {
 		defer r.wg.Done()
-		a, err := one(p)
+		a, err := one(p, first)
 		r.results <- result{p, a, err}
 	})
 }
 
-// try asks one upstream and notes how that went.
-func (r *race) try(p *upstream) (*answer, error) {
-	if !p.enter(r.limit) {
+// try asks one upstream and notes how that went. It is asked again, since a datagram may be lost, as long as there is room for
+// first questions; that is no second failure.
+func (r *race) try(p *upstream, first bool) (*answer, error) {
+	limit := r.limit
+	if !first {
+		limit = (limit + 1) / 2
+	}
+	if !p.enter(limit) {
 		return nil, errBusy
 	}
-	return r.judge(p, time.Now(), func() ([]byte, error) { return r.ask(r.ctx, p, r.q) })
+	return r.judge(p, time.Now(), first, func() ([]byte, error) { return r.ask(r.ctx, p, r.q) })
 }
 
-// judge notes how it went with an upstream that was entered.
-func (r *race) judge(p *upstream, began time.Time, ask func() ([]byte, error)) (*answer, error) {
+// judge notes how it went with an upstream that was entered; counts: that it did not answer is a failure.
+func (r *race) judge(p *upstream, began time.Time, counts bool, ask func() ([]byte, error)) (*answer, error) {
 	defer p.leave()
 	raw, err := ask()
 	var a *answer
@@ -234,7 +239,7 @@ func (r *race) judge(p *upstream, began time.Time, ask func() ([]byte, error)) (
 	case errors.Is(context.Cause(r.ctx), errOverrun):
 		p.slow(took)
 	case errors.Is(context.Cause(r.ctx), context.Canceled): // the daemon ends
-	default:
+	case counts:
 		if p.failed(r.now(), took) {
 			r.changed(p.Upstream, true)
 		}

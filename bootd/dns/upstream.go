@@ -22,11 +22,11 @@ import (
 const (
 	// patience is how long a client's question may take: resolvers in clients ask again after 5 s.
 	patience = 4500 * time.Millisecond
-	// rounds is how often each upstream may be asked for one client, racing how many at once, and again how long before the
-	// same one is asked once more: a datagram may be lost.
-	rounds = 2
-	racing = 8
-	again  = time.Second
+	// rounds is how often each upstream may be asked for one client, since a datagram may be lost, and racing how many at once. A
+	// connection loses nothing, but may end.
+	rounds         = 5
+	roundsOnStream = 2
+	racing         = 8
 	// moments is how long the first upstream is waited for by whoever asks, before all that a race needs is made. It is the least
 	// time after which another one would be asked.
 	moments = hedgeLeast
