@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,14 +28,16 @@ func TestStreamDrips(t *testing.T) {
 				s := newStream()
 				began := time.Now()
 				go s.run(t.Context(), func(context.Context) (net.Conn, error) { return near, nil })
-				go func() {
+				var dripping sync.WaitGroup
+				dripping.Go(func() {
 					for _, c := range []byte(tt.octets) {
 						time.Sleep(tt.each)
 						if _, err := far.Write([]byte{c}); err != nil {
 							return
 						}
 					}
-				}()
+				})
+				defer dripping.Wait()
 				<-s.dead
 				if took := time.Since(began); took != tt.want || !errors.Is(s.err, errStreamEnded) {
 					t.Errorf("it ended after %v, want %v: %v", took, tt.want, s.err)

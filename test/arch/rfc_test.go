@@ -25,6 +25,11 @@ func TestPromisesNameWhatExists(t *testing.T) {
 	namesWhatExists(t, "docs/conformance-dhcp6.md", "promise", 4)
 }
 
+// TestNetworkNamesWhatExists is the same for what an IPv6-only network needs.
+func TestNetworkNamesWhatExists(t *testing.T) {
+	namesWhatExists(t, "docs/conformance-ipv6-only.md", "section", 4)
+}
+
 // namesWhatExists reads tables of so many cells, of which the last two name functions and tests; head is the first cell of each.
 func namesWhatExists(t *testing.T, file, head string, width int) {
 	t.Helper()
