@@ -180,12 +180,12 @@ func TestExtended(t *testing.T) {
 // any of them counts.
 func TestLostDatagrams(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		began, want := time.Now(), &answer{code: 3}
+		want := &answer{code: 3}
 		one := &upstream{Upstream: site.Upstream{Transport: "udp"}, rtt: time.Millisecond}
 		for lost, took := range []time.Duration{0, 200 * time.Millisecond, 600 * time.Millisecond, 1400 * time.Millisecond, 3000 * time.Millisecond} {
 			ctx, cancel := context.WithCancel(t.Context())
 			asked := 0
-			began = time.Now()
+			began := time.Now()
 			r := &race{
 				upstreams: new(upstreams), ctx: ctx, results: make(chan result, rounds), done: map[*upstream]bool{},
 				running: map[*upstream]int{}, asked: map[*upstream]int{},
