@@ -62,14 +62,8 @@ func (a *asides) allow(req *address.Request, snap *site.Snapshot, now time.Time)
 	if a.networks == nil {
 		a.networks = map[string]bucket{}
 	}
-	own, all := a.cards[card], a.networks[network.Name]
-	if own.spent == 0 {
-		own.since = now
-	}
-	if all.spent == 0 {
-		all.since = now
-	}
-	own, all = own.at(now, lease.DeclineGuestFor/cardAsides), all.at(now, lease.DeclineGuestFor/time.Duration(most))
+	own := a.cards[card].at(now, lease.DeclineGuestFor/cardAsides)
+	all := a.networks[network.Name].at(now, lease.DeclineGuestFor/time.Duration(most))
 	n := max(0, min(named, cardAsides-own.spent, most-all.spent))
 	own.spent, all.spent = own.spent+n, all.spent+n
 	a.cards[card], a.networks[network.Name] = own, all

@@ -3,6 +3,7 @@ package dhcp6
 import (
 	"encoding/binary"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/insomniacslk/dhcp/dhcpv6"
 
 	"bootd.internal/bootd/decide/address"
+	"bootd.internal/bootd/decide/who"
 	"bootd.internal/bootd/ident"
 	"bootd.internal/bootd/lease"
 	"bootd.internal/bootd/reason"
@@ -111,4 +113,65 @@ func TestDeclinesAreBounded(t *testing.T) {
 	if n := aside(); n < size/poolPart {
 		t.Errorf("after two days %d are put aside", n)
 	}
+}
+
+// TestAsides: the limit is the card's, whatever DUID it says, and comes back bit by bit; what is not used is given back; who is
+// not about a pool is not counted, and a flood of cards is forgotten.
+func TestAsides(t *testing.T) {
+	snap := sitetest.Snapshot(t, `networks:
+  rack1: {interface: eth1, prefix: "2001:db8:1::/64", unknown: pool, pool: "::1000-::2fff"}
+  rack2: {interface: eth2, prefix: "2001:db8:2::/64"}
+`, sitetest.Facts(sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64"), sitetest.Link(t, 3, "eth2", "2001:db8:2::1/64")))
+	var a asides
+	now := sitetest.Now()
+	decline := func(link string, m ident.MAC, duid ident.DUID, named int) (int, allowance) {
+		req := address.Request{Msg: address.Decline, Client: duid, At: site.Arrival{Link: link}}
+		if m.Valid() {
+			req.Evidence = who.Frame(m)
+		}
+		req.IAs = []address.IA{{Kind: address.IANA, Addrs: make([]netip.Addr, named)}}
+		w := a.allow(&req, snap, now)
+		return req.PutAside, w
+	}
+	want := func(what string, got, want int) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %d may be put aside, want %d", what, got, want)
+		}
+	}
+	m := ident.MAC{2, 0, 0, 0, 0, 1}
+	for _, link := range []string{"eth2", "eth9"} {
+		n, w := decline(link, m, "\x00\x02a", 9)
+		a.settle(w, 0)
+		want("no pool on "+link, n, 0)
+	}
+	if n, _ := decline("eth1", m, "\x00\x02a", 0); n != 0 || a.cards != nil {
+		t.Errorf("nothing is named: %d, %v", n, a.cards)
+	}
+	n, w := decline("eth1", m, "\x00\x02a", 3)
+	want("three of four", n, 3)
+	a.settle(w, 1)
+	n, _ = decline("eth1", m, "\x00\x02b", 9)
+	want("two were not used", n, 3)
+	n, _ = decline("eth1", m, "\x00\x02c", 9)
+	want("another client of the card", n, 0)
+	n, _ = decline("eth1", ident.MAC{}, "\x00\x02c", 1)
+	want("one that shows no card", n, 1)
+	now = now.Add(lease.DeclineGuestFor/cardAsides - time.Second)
+	n, _ = decline("eth1", m, "\x00\x02a", 9)
+	want("before one comes back", n, 0)
+	now = now.Add(time.Second)
+	n, _ = decline("eth1", m, "\x00\x02a", 9)
+	want("one came back", n, 1)
+	now = now.Add(lease.DeclineGuestFor)
+	n, _ = decline("eth1", m, "\x00\x02a", 9)
+	want("a day later", n, cardAsides)
+	for i := range 3 * maxPorts {
+		decline("eth1", ident.MAC(binary.BigEndian.AppendUint32([]byte{2, 1}, uint32(i))), "\x00\x02a", 1)
+		if len(a.cards) > maxPorts {
+			t.Fatalf("%d cards are remembered", len(a.cards))
+		}
+	}
+	n, _ = decline("eth1", ident.MAC{2, 9}, "\x00\x02a", 1)
+	want("the pool's part is used up", n, 0)
 }
