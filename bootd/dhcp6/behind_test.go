@@ -144,3 +144,22 @@ func TestRelayRefusedIsShown(t *testing.T) {
 		t.Errorf("shown %+v", x)
 	}
 }
+
+// TestPassOn: of what several relays supply, and one of them twice, the client gets the first of the relay next to it.
+func TestPassOn(t *testing.T) {
+	erp := func(name byte) []byte { return opt(optERPLocalDomain, 1, name, 0) }
+	inner, outer := hop{supplied: append(erp('a'), erp('b')...)}, hop{supplied: erp('c')}
+	for _, c := range []struct {
+		hops []hop
+		oro  []uint16
+		want []byte
+	}{
+		{[]hop{outer, inner}, []uint16{23, 65}, erp('a')},
+		{[]hop{outer, {}}, []uint16{65}, erp('c')},
+		{[]hop{outer, inner}, []uint16{23}, nil},
+	} {
+		if got := passOn(nil, c.hops, c.oro); string(got) != string(c.want) {
+			t.Errorf("asked for %v: % x, want % x", c.oro, got, c.want)
+		}
+	}
+}

@@ -42,6 +42,7 @@ func TestPortReservation(t *testing.T) {
 		{"its port, and a card that is listed", rack2, [][]byte{at("p7"), lladdr(node2())}, "node2", "2001:db8:2::200", who.RelayMAC.String()},
 		{"both identifiers before one", rack2, [][]byte{at("p8"), line("line 8")}, "node8", "2001:db8:2::8", who.RelayPort.String()},
 		{"one identifier, whatever the other", rack2, [][]byte{at("p5"), line("line 8")}, "node9", "2001:db8:2::9", who.RelayPort.String()},
+		{"the other alone", rack2, [][]byte{line("line 8")}, "node9", "2001:db8:2::9", who.RelayPort.String()},
 		{"one of two", rack2, [][]byte{at("p8"), line("line 1")}, "", "", ""},
 		{"no port", rack2, nil, "", "", ""},
 		{"the port of another relay", "2001:db8:2::2", [][]byte{at("p7")}, "", "", ""},

@@ -328,7 +328,11 @@ func TestFollowMany(t *testing.T) {
 	if want, until := Want(snap, task.leases, now); len(want) != 18 || until != now.Add(time.Hour) {
 		t.Errorf("%d routes until %s", len(want), until)
 	}
-	task.follow()
+	soon := netip.MustParsePrefix("2001:db8:0:1f0::/60") // one of those that change, and the first to end now
+	task.leases[soon] = bound("fe80::8", now.Add(time.Minute))
+	if task.follow(); task.until != now.Add(time.Minute) {
+		t.Errorf("the first lease ends %s, want in a minute", task.until)
+	}
 	got := k.text()
 	if strings.Count(got, "via fe80::7") != 8 || strings.Count(got, "via fe80::8") != 8 || len(task.touched) != 0 || k.lists != 1 {
 		t.Errorf("%s; %d are to be looked at again, the kernel was asked %d times", got, len(task.touched), k.lists)
@@ -345,5 +349,17 @@ func TestManyFail(t *testing.T) {
 	}
 	if n := f.count(nil); n != 1 {
 		t.Errorf("one that was written counts %d", n)
+	}
+}
+
+// TestTakeAddress: the lease of an address is no route.
+func TestTakeAddress(t *testing.T) {
+	task := New(Config{})
+	b := bound("fe80::7", sitetest.Now())
+	for _, p := range []string{"2001:db8:1::101/128", "2001:db8:0:110::/60"} {
+		task.take(store.Change{Key: lease.PrefixKey(netip.MustParsePrefix(p)), Value: b.Encode()})
+	}
+	if len(task.leases) != 1 || len(task.touched) != 1 {
+		t.Errorf("%v, %v", task.leases, task.touched)
 	}
 }

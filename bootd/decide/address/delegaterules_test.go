@@ -130,3 +130,25 @@ func TestDelegateTold(t *testing.T) {
 		t.Errorf("a Release of nobody's prefix is %s", got.Reason)
 	}
 }
+
+// TestDelegateSeveral: a host of two prefixes gets the second while another has the first; an answer ends all that an IA names and
+// may not go on with, however it is written.
+func TestDelegateSeveral(t *testing.T) {
+	const first, second = "2001:db8:0:130::/60", "2001:db8:0:140::/60"
+	d := newDelegator(t, delegating)
+	d.want(d.ask(RequestMsg, 30, pd(1, first)), has(first))
+	d.serve(strings.Replace(delegating, `delegate: "2001:db8:0:120::/60"`, `delegate: ["`+first+`", "`+second+`"]`, 1))
+	d.want(d.ask(RequestMsg, 1, pd(1)), has(second))
+
+	d = newDelegator(t, delegating)
+	p := given(t, d.ask(RequestMsg, 30, pd(1)))
+	odd := netip.PrefixFrom(p.Addr().Next(), p.Bits()) // host bits that are set
+	got := d.ask(Renew, 30, IA{Kind: IAPD, IAID: 1, Prefixes: []netip.Prefix{odd, netip.MustParsePrefix("2001:db8:0:110::/60")}})
+	if l := got.Reply.IAs[0].Prefixes; len(l) != 2 || l[0].Prefix != p || l[0].Valid == 0 || l[1].Prefix.String() != "2001:db8:0:110::/60" || l[1].Valid != 0 {
+		t.Errorf("the client of %s hears %v", p, l)
+	}
+	d.want(d.ask(Release, 30, IA{Kind: IAPD, IAID: 1, Prefixes: []netip.Prefix{odd}}), "")
+	if b := d.binding(p); b.State != lease.Resting {
+		t.Errorf("%s is %s after its Release", p, b.State)
+	}
+}
