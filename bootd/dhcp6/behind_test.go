@@ -118,6 +118,10 @@ func TestRelayLimit(t *testing.T) {
 	if _, counted := p.counts[at(rack2, 9)]; counted {
 		t.Error("what took nothing is counted")
 	}
+	later := now.Add(time.Hour) // all that was taken long ago counts no more
+	if p.charge(at(rack2, 0), took, later); p.counts[at(rack2, 0)].spent != 1 {
+		t.Errorf("an hour later %d are counted", p.counts[at(rack2, 0)].spent)
+	}
 	for i := range 2 * maxPorts {
 		p.charge(at(rack3, i), took, now)
 		if len(p.counts) > maxPorts+1 {

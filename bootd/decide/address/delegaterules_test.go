@@ -123,6 +123,10 @@ func TestDelegateTold(t *testing.T) {
 	if e := prefixes(d.decide(q)); len(e) != 1 || e[0].Detail != "" {
 		t.Errorf("without a next hop: %+v", e)
 	}
+	gone := d.ask(Release, 40, pd(1, given(t, d.ask(Solicit, 40, pd(1))).String()))
+	if e := gone.Events; len(e) != 1 || e[0].Kind != timeline.DHCPRelease || e[0].Detail != lease.Resting.String() {
+		t.Errorf("a Release is told as %+v", e)
+	}
 	if got := d.ask(Release, 31, pd(1, p.String())); got.Reason != reason.NotOwner {
 		t.Errorf("a Release of another's prefix is %s", got.Reason)
 	}
@@ -150,5 +154,25 @@ func TestDelegateSeveral(t *testing.T) {
 	d.want(d.ask(Release, 30, IA{Kind: IAPD, IAID: 1, Prefixes: []netip.Prefix{odd}}), "")
 	if b := d.binding(p); b.State != lease.Resting {
 		t.Errorf("%s is %s after its Release", p, b.State)
+	}
+}
+
+// TestDelegateRenamed: a card's part of a pool follows from the card: a host of another name has it again when leases are lost, and
+// another card has another.
+func TestDelegateRenamed(t *testing.T) {
+	same := 0
+	for iaid := ident.IAID(1); iaid < 9; iaid++ {
+		p := given(t, newDelegator(t, delegating).ask(Solicit, 2, pd(iaid)))
+		renamed := strings.Replace(delegating, "  b: {", "  other: {", 1)
+		if got := given(t, newDelegator(t, renamed).ask(Solicit, 2, pd(iaid))); got != p {
+			t.Errorf("IAID %d: %s, after the host got another name %s", iaid, p, got)
+		}
+		swapped := strings.Replace(delegating, "52:54:00:aa:01:02", "52:54:00:aa:01:03", 1)
+		if given(t, newDelegator(t, swapped).ask(Solicit, 3, pd(iaid))) == p {
+			same++
+		}
+	}
+	if same > 4 {
+		t.Errorf("another card of the same host is offered the same for %d of 8 IAs", same)
 	}
 }
