@@ -56,7 +56,7 @@ func (w *twins) tell(d *address.Decision, client ident.DUID, now time.Time) {
 	for i, m := range pair {
 		d.Events = append(d.Events, timeline.Event{
 			Kind: timeline.Warning, Network: d.Network, MAC: m, Detail: fmt.Sprintf(
-				"%s and %s say the same DUID and IAID: one client, one address; if they are two machines, give one a new DUID than %s",
+				"%s and %s say the same DUID and IAID: one client, one address; if they are two machines, give one another DUID than %s",
 				m, pair[1-i], client), // the DUID last: what is too long is cut
 		})
 	}
