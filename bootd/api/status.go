@@ -92,8 +92,8 @@ func hostStatus(h *site.Host, networks []*site.Network, state timeline.HostState
 		if !out.MAC.Valid() {
 			out.MAC = h.NICs[0].MAC
 		}
-		if out.Address == "" {
-			out.Address = reserved(h.NICs[0], networks)
+		if a := h.NICs[0].Main(networks); out.Address == "" && a.IsValid() {
+			out.Address = a.String()
 		}
 	}
 	for _, g := range state.Stages {
@@ -107,14 +107,4 @@ func hostStatus(h *site.Host, networks []*site.Network, state timeline.HostState
 		out.Attempt, out.Why, out.Deadline = a.Stage, a.Why, install.Deadline(arm, a)
 	}
 	return out
-}
-
-// reserved is the first fixed address of a card, empty where it has none yet.
-func reserved(nic *site.NIC, networks []*site.Network) string {
-	for _, n := range networks {
-		if a := nic.Addresses(n.Name); len(a) > 0 {
-			return a[0].String()
-		}
-	}
-	return ""
 }

@@ -250,8 +250,23 @@ type NIC struct {
 	MAC  ident.MAC
 	// Network is nil: the NIC is served wherever it appears.
 	Network *Network
-	// addrs are the reserved or computed addresses by network name.
+	// addrs are the reserved or computed addresses by network name; given is the first that the inventory gives.
 	addrs map[string][]netip.Addr
+	given netip.Addr
+}
+
+// Main is the address that a person knows the NIC by: the first that the inventory gives, else the first of all on the first
+// of these networks where it has one; invalid where it has none yet.
+func (n *NIC) Main(networks []*Network) netip.Addr {
+	if n.given.IsValid() {
+		return n.given
+	}
+	for _, net := range networks {
+		if a := n.addrs[net.Name]; len(a) > 0 {
+			return a[0]
+		}
+	}
+	return netip.Addr{}
 }
 
 // Holder is the name of the NIC's leases: host/nic.

@@ -146,6 +146,9 @@ func (r *resolver) reserve(c card, n *Network, own map[netip.Addr]string) {
 				continue
 			}
 			c.addrs[n.Name] = append(c.addrs[n.Name], a)
+			if !c.given.IsValid() {
+				c.given = a
+			}
 			r.snap.index.byAddr[a] = c.NIC
 		}
 	}
