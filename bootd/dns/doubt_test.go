@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -184,13 +185,14 @@ func TestLostDatagrams(t *testing.T) {
 		one := &upstream{Upstream: site.Upstream{Transport: "udp"}, rtt: time.Millisecond}
 		for lost, took := range []time.Duration{0, 200 * time.Millisecond, 600 * time.Millisecond, 1400 * time.Millisecond, 3000 * time.Millisecond} {
 			ctx, cancel := context.WithCancel(t.Context())
-			asked := 0
+			var count atomic.Int64
 			began := time.Now()
 			r := &race{
 				upstreams: new(upstreams), ctx: ctx, results: make(chan result, rounds), done: map[*upstream]bool{},
 				running: map[*upstream]int{}, asked: map[*upstream]int{},
 				one: func(_ *upstream, first bool) (*answer, error) {
-					if asked++; first != (asked == 1) {
+					asked := int(count.Add(1))
+					if first != (asked == 1) {
 						t.Errorf("question %d: first is %v", asked, first)
 					}
 					if asked <= lost {

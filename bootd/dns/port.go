@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -13,7 +14,7 @@ import (
 )
 
 const (
-	// maxIdle ports of an upstream wait for their next question, each for portLife at most after it was opened, and it carries
+	// maxIdle ports of an upstream wait for their next question, each for about portLife after it was opened, and it carries
 	// portUses questions at most, at one time or one after the other: so long nobody can find out which ports are open, and a port
 	// for each question alone would cost more than all the rest of its work (RFC 5452 section 9.2 wants ports that cannot be
 	// guessed, not ports that are new).
@@ -71,6 +72,9 @@ func (p *upstream) send(all []*asking) {
 		err = c.socket.Send(datagrams...)
 		p.mu.Lock()
 		c.held = false
+		if p.closed && err == nil { // close did not see them
+			err = fmt.Errorf("waiting for the answer: %w", net.ErrClosed)
+		}
 		p.settle(c, time.Now())
 		p.mu.Unlock()
 		if err != nil {
@@ -168,7 +172,7 @@ func (p *upstream) close() {
 func (c *port) arrived(datagrams [][]byte, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			c.fail(fmt.Errorf("reading answers: panic: %v", v))
+			c.fail(fmt.Errorf("reading answers: %w: %v", errPanic, v))
 		}
 	}()
 	if err != nil {
@@ -206,6 +210,9 @@ func (p *upstream) forget(a *asking, unheard bool) func([]byte, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := a.port
+	if c == nil { // none could be opened
+		return nil
+	}
 	i := slices.Index(c.asked, a)
 	if i < 0 {
 		return nil
@@ -238,10 +245,16 @@ func (c *port) fail(err error) {
 	c.p.retire(c)
 	c.p.settle(c, time.Now())
 	c.p.mu.Unlock()
-	for _, a := range all {
+	for i, a := range all {
+		if i == 1 {
+			err = fmt.Errorf("%w: %w", errSameFault, err)
+		}
 		a.done(nil, err)
 	}
 }
+
+// errSameFault says that another question has had this very fault.
+var errSameFault = errors.New("with others from the same port")
 
 // overdue gives what has waited for moments, once, and when the next will have.
 func (p *upstream) overdue(now time.Time) (all []func(), next time.Time) {

@@ -168,6 +168,88 @@ func TestForgottenUpstream(t *testing.T) {
 	r.landed(t)
 }
 
+// askingTo is a question whose outcome goes to a channel.
+func askingTo(to chan error) *asking {
+	q := &query{question: []byte("\x01a\x00\x00\x1c\x00\x01")}
+	return &asking{out: upstreamQuery(q, form{}), began: time.Now(), done: func(_ []byte, err error) { to <- err }}
+}
+
+// TestNoPort: nobody waits for what could not be sent, and who stops waiting at that moment finds nothing to take back.
+func TestNoPort(t *testing.T) {
+	r := start(t, startUpstream(t, func(*dns.Msg, bool) [][]byte { return nil }).addr)
+	p := r.upstreams.use([]site.Upstream{{Transport: "udp", Addr: netip.MustParseAddrPort("[fe80::1%nosuchlink]:53")}})[0]
+	to := make(chan error, 1)
+	a := askingTo(to)
+	p.send([]*asking{a})
+	if err := <-to; err == nil {
+		t.Error("sent")
+	}
+	if done := p.forget(a, true); done != nil {
+		t.Error("it was ended already")
+	}
+}
+
+// TestClosedWhileSending: what is sent while its upstream is forgotten ends, too.
+func TestClosedWhileSending(t *testing.T) {
+	addr := startUpstream(t, func(*dns.Msg, bool) [][]byte { return nil }).addr
+	r := start(t, addr)
+	for i := range 300 {
+		p := newUpstream(addr, r.upstreams.secret[:])
+		p.sockets = r.upstreams.sockets
+		const each = 3
+		to := make(chan error, 2*each)
+		for range 2 {
+			go func() {
+				for range each {
+					p.send([]*asking{askingTo(to)})
+				}
+			}()
+		}
+		time.Sleep(time.Duration(i%40) * time.Microsecond)
+		p.close()
+		for range cap(to) {
+			select {
+			case <-to:
+			case <-time.After(20 * time.Second):
+				t.Fatal("a question is never ended")
+			}
+		}
+	}
+}
+
+// TestOneFaultOfMany: what one refusal ends counts once against the upstream.
+func TestOneFaultOfMany(t *testing.T) {
+	r := start(t, startUpstream(t, func(*dns.Msg, bool) [][]byte { return nil }).addr)
+	gone, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := r.upstreams.use([]site.Upstream{{Transport: "udp", Addr: gone.LocalAddr().(*net.UDPAddr).AddrPort()}})[0]
+	to := make(chan error, portUses)
+	var all []*asking
+	for range portUses {
+		all = append(all, askingTo(to))
+	}
+	p.send(all)
+	p.mu.Lock()
+	c := p.ports[0]
+	p.mu.Unlock()
+	c.fail(net.ErrClosed)
+	fails := &upstream{}
+	one := &race{upstreams: &upstreams{now: time.Now}, ctx: t.Context()}
+	for range portUses {
+		err := <-to
+		if err == nil {
+			t.Error("no fault")
+		}
+		_, _ = one.judge(fails, time.Now(), true, func() ([]byte, error) { return nil, err })
+	}
+	if fails.fails != 1 {
+		t.Errorf("%d failures", fails.fails)
+	}
+	_ = gone.Close()
+}
+
 // TestGuarded: a panic is an error.
 func TestGuarded(t *testing.T) {
 	if a, err := guarded(func() (*answer, error) { panic("broken") }); a != nil || err == nil {

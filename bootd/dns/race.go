@@ -201,7 +201,7 @@ func (r *race) start(p *upstream) {
 	r.wg.Add(1)
 	r.crew.do(func() {
 		defer r.wg.Done()
-		a, err := one(p, first)
+		a, err := guarded(func() (*answer, error) { return one(p, first) })
 		r.results <- result{p, a, err}
 	})
 }
@@ -239,7 +239,7 @@ func (r *race) judge(p *upstream, began time.Time, counts bool, ask func() ([]by
 	case errors.Is(context.Cause(r.ctx), errOverrun):
 		p.slow(took)
 	case errors.Is(context.Cause(r.ctx), context.Canceled): // the daemon ends
-	case counts:
+	case counts && !errors.Is(err, errSameFault): // one refusal is no sixteen failures
 		if p.failed(r.now(), took) {
 			r.changed(p.Upstream, true)
 		}

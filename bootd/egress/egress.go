@@ -95,17 +95,29 @@ func (s *Sockets) Read(rest func()) error {
 			if c == nil { // closed since
 				continue
 			}
-			if n, errno := c.receive(); errno == 0 {
-				s.got = s.got[:0]
-				for i := range n {
-					s.got = append(s.got, s.bufs[i][:s.hdrs[i].Len])
-				}
-				c.arrived(s.got, nil)
-			} else if errno != unix.EAGAIN {
-				c.arrived(nil, fmt.Errorf("receiving: %w", errno))
-			}
+			s.read(c)
 		}
 		rest()
+	}
+}
+
+// read reads what there is for one socket, once: epoll tells of the rest again. An error goes before the datagrams that came in
+// front of it, and whoever hears of it will read no more.
+func (s *Sockets) read(c *Socket) {
+	n, errno := c.receive()
+	broken := errno
+	if errno != 0 && errno != unix.EAGAIN {
+		n, errno = c.receive()
+	}
+	if errno == 0 {
+		s.got = s.got[:0]
+		for i := range n {
+			s.got = append(s.got, s.bufs[i][:s.hdrs[i].Len])
+		}
+		c.arrived(s.got, nil)
+	}
+	if broken != 0 && broken != unix.EAGAIN {
+		c.arrived(nil, fmt.Errorf("receiving: %w", broken))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -180,5 +181,50 @@ func TestAlike(t *testing.T) {
 		if n := alike(all); n != tt.want {
 			t.Errorf("%v: %d, want %d", tt.sizes, n, tt.want)
 		}
+	}
+}
+
+// TestAnswersBeforeAnError: what came before an error is read before it is told, for the socket is given up then.
+func TestAnswersBeforeAnError(t *testing.T) {
+	s, err := New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	var c *Socket
+	c, err = s.Open(server.LocalAddr().(*net.UDPAddr).AddrPort(), func(all [][]byte, err error) {
+		for _, d := range all {
+			told = append(told, string(d))
+		}
+		if err != nil {
+			told = append(told, "error")
+			_ = s.Close()
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Send([]byte("question")); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 16)
+	_, from, err := server.ReadFromUDPAddrPort(buf)
+	if err == nil {
+		_, err = server.WriteToUDPAddrPort([]byte("answer"), from)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = server.Close()
+	_ = c.Send([]byte("to nobody"))
+	if err := s.Read(func() {}); err != nil {
+		t.Error(err)
+	}
+	if !slices.Equal(told, []string{"answer", "error"}) {
+		t.Errorf("told %q", told)
 	}
 }
