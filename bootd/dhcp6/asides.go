@@ -13,7 +13,8 @@ const (
 	// cardAsides is how many addresses of pools the clients behind one card may have put aside in one go; as many come back
 	// within the time for which an address is put aside, so that it is never more than twice as many.
 	cardAsides = 4
-	// poolPart is the same for all clients of a network, as a part of its pools: at most a quarter is aside at any time.
+	// poolPart is the same for all clients of a network, as a part of its pools: at most a quarter is aside at any time, of fewer
+	// than eight addresses two.
 	poolPart = 8
 )
 
@@ -84,7 +85,10 @@ func (a *asides) settle(w allowance, used int) {
 		key    string
 	}{{a.cards, w.card}, {a.networks, w.network}} {
 		b := c.counts[c.key]
-		b.spent = max(0, b.spent-left)
+		if b.spent = max(0, b.spent-left); b.spent == 0 {
+			delete(c.counts, c.key) // or Declines of addresses that nobody holds would fill it up
+			continue
+		}
 		c.counts[c.key] = b
 	}
 }

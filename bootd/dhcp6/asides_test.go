@@ -166,6 +166,12 @@ func TestAsides(t *testing.T) {
 	now = now.Add(lease.DeclineGuestFor)
 	n, _ = decline("eth1", m, "\x00\x02a", 9)
 	want("a day later", n, cardAsides)
+	for i := range 3 * maxPorts { // they hold nothing, and make nobody's spent Declines forgotten
+		_, w := decline("eth1", ident.MAC(binary.BigEndian.AppendUint32([]byte{2, 2}, uint32(i))), "\x00\x02a", 1)
+		a.settle(w, 0)
+	}
+	n, _ = decline("eth1", m, "\x00\x02a", 9)
+	want("after many that put nothing aside", n, 0)
 	for i := range 3 * maxPorts {
 		decline("eth1", ident.MAC(binary.BigEndian.AppendUint32([]byte{2, 1}, uint32(i))), "\x00\x02a", 1)
 		if len(a.cards) > maxPorts {

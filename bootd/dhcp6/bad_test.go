@@ -245,6 +245,23 @@ func TestEncodeFits(t *testing.T) {
 	}
 }
 
+// TestParseInto: nothing of one message is seen in the next that is read into its memory.
+func TestParseInto(t *testing.T) {
+	plain := msg(address.Solicit, clientID())
+	full := msg(address.Solicit, clientID(), ia(dhcpv6.OptionIANA), opt(dhcpv6.OptionUserClass, 0, 4, 'i', 'P', 'X', 'E'),
+		opt(dhcpv6.OptionClientArchType, 0, 7), opt(dhcpv6.OptionORO, 0, 59), opt(dhcpv6.OptionRapidCommit),
+		opt(dhcpv6.OptionVendorClass, 0, 0, 1, 87, 0, 3, 'P', 'X', 'E'))
+	first, _ := parse(full)
+	if q := first.req; len(q.IAs) != 1 || len(q.Classes) != 1 || len(q.Arch) != 1 || len(q.ORO) != 1 || q.Vendor == "" {
+		t.Fatalf("read %+v", q)
+	}
+	got, _ := parseInto(plain, first.req)
+	want, _ := parse(plain)
+	if diff := cmp.Diff(want.req, got.req, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("read into used memory: %s", diff)
+	}
+}
+
 // TestEncodeLifetimes: what does not fit into 32 bits of seconds is for ever, not nothing.
 func TestEncodeLifetimes(t *testing.T) {
 	for d, want := range map[int64]uint32{-1: 0, 0: 0, 1: 1, 1<<32 - 1: 1<<32 - 1, 1 << 32: 1<<32 - 1, 1<<33 - 1: 1<<32 - 1} {

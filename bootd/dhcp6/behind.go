@@ -18,7 +18,8 @@ import (
 )
 
 // relayed fills in where a message that came through relays belongs, and reports whether it may be decided. Who speaks for a
-// link is what its network's `relay`, `relay_from` and `relay_hops` say, on a link that carries relays; the refusals that follow from it are observed here.
+// link is what its network's `relay`, `relay_from` and `relay_hops` say, on a link that carries relays; the refusals that
+// follow from it are observed here.
 func (s *Server) relayed(d *datagram, p *packet, snap *site.Snapshot, now time.Time) bool {
 	link := linkAddress(p.hops)
 	l, carries := snap.Carries(d.link)

@@ -2,8 +2,11 @@ package dhcp6
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -33,6 +36,12 @@ func (l *lane) direct(it *item) bool {
 	}
 	packet := datagramOf(netip.AddrPortFrom(from, serverPort), netip.AddrPortFrom(d.from.Addr().WithZone(""), it.out.port), it.out.octets)
 	return w.frames.Try(packet, d.mac) == nil
+}
+
+// noRoom reports whether the kernel had none for an answer: neither in its neighbour table (EINVAL) nor in the socket or the way out.
+// What a firewall forbids (EPERM) is forbidden.
+func noRoom(err error) bool {
+	return errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.ENOBUFS)
 }
 
 // datagramOf is a UDP datagram from the IPv6 header on (RFC 8200 sections 3 and 8.1, RFC 768).

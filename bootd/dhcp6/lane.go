@@ -236,7 +236,7 @@ func (l *lane) answer(ctx context.Context, items []*item) {
 		}
 		it.out.took, it.out.err = took, it.err
 		if it.queued >= 0 && it.err == nil {
-			if err := l.batch.Failed(it.queued); err != nil && !l.direct(it) {
+			if err := l.batch.Failed(it.queued); err != nil && !(noRoom(err) && l.direct(it)) {
 				it.out.err = fmt.Errorf("sending DHCPv6 reply: %w", err)
 			}
 		}

@@ -109,9 +109,9 @@ func (b *Batch) sendmmsg(fd uintptr) bool {
 	if b.failed == unix.EAGAIN && !b.waited {
 		b.waited = true
 		room := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-		for {
+		for range 4 { // a signal of the runtime's own is no room, but many of them are no reason to stay
 			if _, err := unix.Poll(room, roomWait); err != unix.EINTR {
-				break // a signal of the runtime's own is no room
+				break
 			}
 		}
 		b.n, b.failed = many(unix.SYS_SENDMMSG, fd, b.rest)

@@ -205,7 +205,8 @@ func (p *parser) milliseconds(v value) (d time.Duration, ok bool) {
 		return 0, false
 	}
 	if n, is := strings.CutSuffix(s, "ms"); is {
-		d, ok = parseDuration(n + "s")
+		d, ok = parseDuration(n + "s") // of 1s500ms it would read 501
+		ok = ok && strings.Trim(n, "0123456789") == ""
 		d /= 1000
 	} else {
 		d, ok = parseDuration(s)

@@ -184,8 +184,8 @@ func (r *reply) identity(code uint16, data []byte, asked question) {
 	}
 	rest := data[4:]
 	if code != codeIATA && len(rest) >= 8 {
-		r.words[name+" T1"] = fmt.Sprint(binary.BigEndian.Uint32(rest))
-		r.words[name+" T2"] = fmt.Sprint(binary.BigEndian.Uint32(rest[4:]))
+		r.words[name+" T1"] = fmt.Sprint(whole(rest))
+		r.words[name+" T2"] = fmt.Sprint(whole(rest[4:]))
 		rest = rest[8:]
 	}
 	var given []string
@@ -199,7 +199,7 @@ func (r *reply) identity(code uint16, data []byte, asked question) {
 			if valid > 0 {
 				r.addrs[id] = a
 			}
-			given = append(given, fmt.Sprintf("%s for %d/%d s", describe(a, named.addr), binary.BigEndian.Uint32(data[16:]), valid))
+			given = append(given, fmt.Sprintf("%s for %d/%d s", describe(a, named.addr), whole(data[16:]), whole(data[20:])))
 		case code == codeIAPrefix && len(data) >= 25:
 			p := netip.PrefixFrom(netip.AddrFrom16([16]byte(data[9:25])), int(data[8]))
 			where := "a prefix of elsewhere"
@@ -212,7 +212,7 @@ func (r *reply) identity(code uint16, data []byte, asked question) {
 			if binary.BigEndian.Uint32(data[4:]) > 0 {
 				r.pd[id] = p
 			}
-			given = append(given, fmt.Sprintf("%s for %d/%d s", where, binary.BigEndian.Uint32(data), binary.BigEndian.Uint32(data[4:])))
+			given = append(given, fmt.Sprintf("%s for %d/%d s", where, whole(data), whole(data[4:])))
 		}
 	})
 	r.words[name] = strings.Join(given, " and ")
@@ -233,4 +233,13 @@ func describe(a, named netip.Addr) string {
 		text += ", as named"
 	}
 	return text
+}
+
+// whole reads a time in seconds. dhcpd tells what is left of a lease: on a busy machine a second or two less than it gave.
+func whole(b []byte) uint32 {
+	v := binary.BigEndian.Uint32(b)
+	if short := 10 - v%10; short <= 5 && v != 1<<32-1 {
+		return v + short
+	}
+	return v
 }

@@ -52,7 +52,7 @@ func fill(t *testing.T, path string) {
 // TestStateDirectoryFull: with a full disk listed hosts get their addresses, and it is said that nothing is kept. With room
 // again and a restart all that was promised before is there.
 func TestStateDirectoryFull(t *testing.T) {
-	const machines, before = 250, 50
+	const machines, before = 1000, 50 // the journal has room for a few hundred when the disk is full
 	base := ident.MAC{0x52, 0x54, 0x00, 0x01, 0x00, 0x00}
 	r := labtest.NewRack(t, labtest.RackConfig{Inventory: rackOf(machines, base), Files: loaders()})
 	if err := r.Daemon.Stop(); err != nil {

@@ -1,6 +1,7 @@
 package netns_test
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"net"
@@ -130,6 +131,35 @@ func stranded(t *testing.T, source func(int) string, looked int) {
 	}
 	if took > 2*time.Second { // the kernel gives up after three
 		t.Errorf("four messages took %s", took)
+	}
+}
+
+// TestFirewallForbidsAnswers: what a firewall of the server forbids does not leave it by another way.
+func TestFirewallForbidsAnswers(t *testing.T) {
+	r := labtest.NewRack(t, labtest.RackConfig{Inventory: poolInventory})
+	n := r.Client(t, "host", listedMAC)
+	linkLocal(t, n)
+	rule := "add table ip6 t; add chain ip6 t out { type filter hook output priority 0; }; add rule ip6 t out udp dport 546 counter drop"
+	if out, err := r.Server.Command(labtest.Context(t, patience), "nft", rule).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	m, err := ident.ParseMAC("52:54:00:ff:ff:03")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	var res load.Result
+	_ = n.Do(func() (err error) { // it ends without an answer, or with one
+		res, err = load.Run(ctx, load.Config{Interface: "eth0", Clients: 1, Outstanding: 1, Exchanges: 1, Base: m})
+		return err
+	})
+	if len(res.Leases) > 0 {
+		t.Errorf("it has %v", res.Leases)
+	}
+	out, err := r.Server.Command(labtest.Context(t, patience), "nft", "list", "ruleset").CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "counter packets ") || strings.Contains(string(out), "counter packets 0 ") {
+		t.Errorf("%v: the server was not asked: %s", err, out)
 	}
 }
 

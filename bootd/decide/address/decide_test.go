@@ -2,6 +2,7 @@ package address
 
 import (
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,6 +121,7 @@ func decide(t testing.TB, snap *site.Snapshot, s store.Store, q Request, now tim
 	var r result
 	err := s.Update(t.Context(), func(v store.View) []store.Op {
 		r.Decision = Decide(snap, v, q, now)
+		reused(t, r.Decision, snap, v, q, now)
 		return r.Decision.Ops
 	})
 	if err != nil {
@@ -260,4 +262,27 @@ func validity() []decision {
 			decision{name: m.String() + " for another server", req: change(from(macA(), m), other), want: silent(reason.OtherServer)})
 	}
 	return out
+}
+
+// one is a room that all decisions of these tests used before: nothing of them may be seen in the next.
+var one struct {
+	sync.Mutex
+	Room
+	looks int
+}
+
+// roomLooks is how often that is looked at: a flood of thousands shows nothing further.
+const roomLooks = 3000
+
+func reused(t testing.TB, want Decision, snap *site.Snapshot, v store.View, q Request, now time.Time) {
+	t.Helper()
+	one.Lock()
+	defer one.Unlock()
+	if one.looks++; one.looks > roomLooks {
+		return
+	}
+	got := one.Decide(snap, v, q, now)
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{}), cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("in a room that was used: %s", diff)
+	}
 }

@@ -161,7 +161,7 @@ func (g *granting) pathPart(ia IA) (part, bool) {
 		client = append(g.mac[:], ia.IAID.String()...)
 	}
 	for _, d := range g.byLength(ia) {
-		var free netip.Prefix
+		var free part
 		looks := 0
 		for p := range g.snap.DelegatePath(d, client) {
 			if b, ok := g.peekPart(p); ok && b.InForce(g.now) {
@@ -170,17 +170,17 @@ func (g *granting) pathPart(ia IA) (part, bool) {
 						return c, true
 					}
 				}
-			} else if !free.IsValid() {
-				if _, ok := g.poolPart(p, ia); ok {
-					free = p
+			} else if !free.prefix.IsValid() {
+				if c, ok := g.poolPart(p, ia); ok {
+					free = c
 				}
 			}
-			if looks++; free.IsValid() && looks >= ownLooks {
+			if looks++; free.prefix.IsValid() && looks >= ownLooks {
 				break
 			}
 		}
-		if c, ok := g.poolPart(free, ia); free.IsValid() && ok {
-			return c, true
+		if free.prefix.IsValid() {
+			return free, true
 		}
 	}
 	return part{}, false
@@ -238,6 +238,9 @@ func (g *granting) vacantPart(p netip.Prefix, ia IA) (part, bool) {
 	if c.found && c.b.InForce(g.now) && !g.ownsPart(c.b, ia) ||
 		slices.ContainsFunc(g.parts, func(o part) bool { return o.prefix.IsValid() && o.prefix.Overlaps(p) }) {
 		return c, false
+	}
+	if c.found && c.b.InForce(g.now) {
+		return c, true // it was looked at when it was given, and whoever came later saw it
 	}
 	held, taken := g.overlapped(p, ia)
 	if held.IsValid() {

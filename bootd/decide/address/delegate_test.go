@@ -81,6 +81,7 @@ func (d *delegator) decide(q Request) Decision {
 	var out Decision
 	err := d.store.Update(context.Background(), func(v store.View) []store.Op {
 		out = Decide(d.snap, v, q, d.now)
+		reused(d.t, out, d.snap, v, q, d.now)
 		return out.Ops
 	})
 	if err != nil {

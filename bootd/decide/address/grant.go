@@ -261,7 +261,7 @@ func (g *granting) lease(a netip.Addr, ia IA) Lease {
 		b = lease.Binding{}
 	}
 	holder := g.holderOf(ia)
-	if g.pooled && b.Holder == holder && b.MAC != g.mac && b.MAC.Valid() && g.mac.Valid() {
+	if g.pooled && b.Holder == holder && b.MAC != g.mac && b.MAC.Valid() && g.mac.Valid() && g.cardSeen() {
 		g.d.Twin = b.MAC
 	}
 	named := b.Holder == holder && b.Network == g.net.Name && b.MAC == g.mac
@@ -273,6 +273,11 @@ func (g *granting) lease(a netip.Addr, ia IA) Lease {
 		g.ledger.note(g.net.Name, holder, a)
 	}
 	return Lease{Addr: a, Preferred: preferred, Valid: valid}
+}
+
+// cardSeen reports whether the asking card showed itself; a DUID may hold the MAC of another one of the machine.
+func (g *granting) cardSeen() bool {
+	return slices.ContainsFunc(g.req.Evidence, func(e who.Evidence) bool { return e.Kind == who.FrameMAC || e.Kind == who.RelayMAC })
 }
 
 // count counts what is granted, and the shortest time until it is to be renewed.

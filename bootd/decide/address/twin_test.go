@@ -42,6 +42,15 @@ func TestTwins(t *testing.T) {
 			t.Errorf("%s from %s: twin %s, %+v", c.msg, c.asks, d.Twin, d.Reply.IAs)
 		}
 	}
+	// A machine asks through one card with the DUID of another; where its frame is not seen, the MAC in the DUID is none that asked.
+	q := client(2, RequestMsg)
+	q.Client = ident.NewDUIDLL(guestMAC(4))
+	q.Evidence = append(who.Frame(guestMAC(3)), who.Client(q.Client)...)
+	decide(t, snap, engine, q, now)
+	q.Evidence = who.Client(q.Client)
+	if d := decide(t, snap, engine, q, now).Decision; d.Twin.Valid() {
+		t.Errorf("a card of the same machine: %s", d.Twin)
+	}
 	if d := decide(t, snap, engine, twin(one, RequestMsg), now.Add(12*time.Hour+lease.Slack)).Decision; d.Twin.Valid() {
 		t.Errorf("the twin's lease has ended: %s", d.Twin)
 	}
