@@ -310,7 +310,7 @@ func (x *examination) why() string {
 	case !x.Kernel.Forwarding:
 		return "if this machine is to route: sysctl -w net.ipv6.conf.all.forwarding=1, with accept_ra=2 on the upstream interface; else let a router advertise, and write router: other"
 	case !x.Kernel.DefaultRoute:
-		return "give this machine a default route: ip -6 route show default"
+		return "give this machine a default route: ip -6 route add default via ROUTER dev INTERFACE"
 	}
 	return "ra.lifetime is 0: leave it out"
 }

@@ -52,7 +52,7 @@ func (x *examination) forwarding() {
 		}
 	}
 	if x.Kernel.Forwarding && !x.Kernel.DefaultRoute {
-		x.add(Warning, nil, "this machine forwards, and has no default route", "bootd advertises router lifetime 0", "ip -6 route show default")
+		x.add(Warning, nil, "this machine forwards, and has no default route", "bootd advertises router lifetime 0", "ip -6 route add default via ROUTER dev INTERFACE")
 	}
 }
 

@@ -190,10 +190,10 @@ func TestKernelUnspecifiedSource(t *testing.T) {
 		if !ok || sll.Ifindex != index || sll.Pkttype != unix.PACKET_HOST || n < 41 || b[40] != typeAdvertisement {
 			continue // the multicasts are for all
 		}
-		t.Logf("answered after %v", time.Since(sent))
-		if dst := netip.AddrFrom16([16]byte(b[24:40])); dst != allNodes() {
-			t.Errorf("answered to %v, want %v", dst, allNodes())
+		if netip.AddrFrom16([16]byte(b[24:40])) != allNodes() {
+			continue // the kernel has asked by itself, from its link-local address
 		}
+		t.Logf("answered after %v", time.Since(sent))
 		return
 	}
 }

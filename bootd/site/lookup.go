@@ -3,6 +3,7 @@ package site
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"bootd.internal/bootd/ident"
 )
@@ -26,6 +27,13 @@ type index struct {
 func (s *Snapshot) Host(name string) (*Host, bool) {
 	h, ok := s.index.byName[name]
 	return h, ok
+}
+
+// Lists reports whether a holder of leases is a card of the inventory (NIC.Holder).
+func (s *Snapshot) Lists(holder string) bool {
+	name, _, _ := strings.Cut(holder, "/")
+	h, ok := s.Host(name)
+	return ok && slices.ContainsFunc(h.NICs, func(n *NIC) bool { return n.Holder() == holder })
 }
 
 // NIC finds a listed card by its MAC.

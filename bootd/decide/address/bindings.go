@@ -81,7 +81,21 @@ func (x *exchange) mine(e *entry, ia IA) bool {
 	if x.pooled && strings.HasPrefix(e.b.Holder, lease.ClientPrefix) {
 		return e.b.Holder == x.holderOf(ia)
 	}
-	return e.b.BelongsTo(x.holderOf(ia), x.mac)
+	return e.b.BelongsTo(x.holderOf(ia), x.mac) || x.inherits(e.b)
+}
+
+// inherits reports whether a binding is what the asking client had under a name that it no longer has: that of a pool's client
+// before it was listed, or of a host that the inventory calls otherwise or not at all now. A card takes its leases along by its
+// MAC; who is known by DUID or UUID does by the DUID, unless the binding shows another card.
+func (x *exchange) inherits(b lease.Binding) bool {
+	if !slices.ContainsFunc(b.Claims, func(c lease.Claim) bool { return c.DUID == x.req.Client }) {
+		return false
+	}
+	if b.MAC.Valid() && x.mac.Valid() && b.MAC != x.mac {
+		return false
+	}
+	return !x.pooled && strings.HasPrefix(b.Holder, lease.ClientPrefix) ||
+		!strings.HasPrefix(b.Holder, lease.ClientPrefix) && !x.snap.Lists(b.Holder)
 }
 
 // others reports whether somebody else holds the address, by a binding or by the inventory.

@@ -58,10 +58,10 @@ func (x *exchange) partHolder(ia IA) string {
 // kept for now waits until it was told.
 func (x *exchange) ownsPart(b lease.Binding, ia IA) bool {
 	if x.match.NIC == nil {
-		return b.Holder == x.partHolder(ia) ||
-			!strings.HasPrefix(b.Holder, lease.ClientPrefix) && x.mac.Valid() && b.MAC == x.mac && b.Has(x.claim(ia))
+		return b.Holder == x.partHolder(ia) || !strings.HasPrefix(b.Holder, lease.ClientPrefix) && b.Has(x.claim(ia)) &&
+			(x.mac.Valid() && b.MAC == x.mac || x.inherits(b))
 	}
-	return b.BelongsTo(x.holder, x.mac) && (len(b.Claims) == 0 || slices.ContainsFunc(b.Claims, func(c lease.Claim) bool { return c.IAID == ia.IAID }))
+	return (b.BelongsTo(x.holder, x.mac) || x.inherits(b)) && (len(b.Claims) == 0 || slices.ContainsFunc(b.Claims, func(c lease.Claim) bool { return c.IAID == ia.IAID }))
 }
 
 // delegates reports whether the client may have prefixes here: a listed one, or one of an open network.

@@ -15,8 +15,9 @@ import (
 
 // offer is one of the card's fixed addresses, free for it to take.
 type offer struct {
-	addr netip.Addr
-	used bool // by an IA of this message
+	addr  netip.Addr
+	used  bool // by an IA of this message
+	given bool // in its answer
 }
 
 // granting answers the IAs of one message.
@@ -254,6 +255,9 @@ func (g *granting) offLink(a netip.Addr) bool {
 func (g *granting) lease(a netip.Addr, ia IA) Lease {
 	preferred, valid := g.lifetimes(a)
 	g.count(preferred)
+	for i := range g.offers {
+		g.offers[i].given = g.offers[i].given || g.offers[i].addr == a
+	}
 
 	e := g.ledger.at(a)
 	b := e.b
@@ -343,7 +347,7 @@ func (g *granting) commit() {
 		g.d.Reason = reason.Answered
 	}
 	for _, o := range g.offers {
-		if o.used && g.granted > 0 && g.d.Reason != reason.Retransmit {
+		if o.given && g.d.Reason != reason.Retransmit {
 			g.event(timeline.DHCPLease, g.d.Reason, o.addr.String(), "")
 			if g.d.Heard != nil {
 				g.d.Heard.Addr = o.addr.String()
