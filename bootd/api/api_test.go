@@ -200,6 +200,16 @@ func TestEventsOfACard(t *testing.T) {
 	}
 }
 
+// TestInstallWithoutMAC: what cannot be armed is refused before somebody is asked for a yes.
+func TestInstallWithoutMAC(t *testing.T) {
+	f := start(t)
+	f.snap = sitetest.Snapshot(t, `networks: {rack1: {interface: eth1, prefix: "2001:db8:1::/64"}}
+hosts: {u: {duid: "00:02:00:00:ab:11:01"}}
+`, sitetest.SmallFacts(t))
+	_, err := f.client.Install(t.Context(), api.InstallRequest{Hosts: []string{"u"}})
+	wantError(t, err, http.StatusConflict, "arming u: "+install.ErrNoMAC.Error()+"; nothing was armed")
+}
+
 func TestInstallIsAllOrNothing(t *testing.T) {
 	f := start(t)
 	_, err := f.client.Install(t.Context(), api.InstallRequest{Hosts: []string{"*"}, Confirm: 4})
@@ -416,7 +426,7 @@ func (f *fake) release(t *testing.T, l api.Lease) {
 		t.Errorf("%v -want +got:\n%s", err, d)
 	}
 	_, err = f.client.Release(t.Context(), ask)
-	wantError(t, err, http.StatusNotFound, "nobody has a lease of "+l.Address+": bootd leases lists them")
+	wantError(t, err, http.StatusNotFound, "nobody has a lease of "+l.Address+": bootd leases lists them, each with its whole address")
 	_, err = f.client.Release(t.Context(), api.ReleaseRequest{Address: "192.0.2.1"})
 	wantError(t, err, http.StatusBadRequest, `"192.0.2.1" is neither an IPv6 address nor a prefix`)
 	for k := range f.store.Scan(store.TableHeld, "rack1 "+l.Holder) {

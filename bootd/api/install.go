@@ -93,6 +93,11 @@ func (s *server) install(w http.ResponseWriter, r *http.Request) error {
 	}
 	result := InstallResult{Hosts: s.candidates(hosts)}
 	if req.Confirm == 0 {
+		for _, h := range hosts {
+			if len(boot.Subject(h).MACs) == 0 { // Order would refuse it, after somebody was asked for a yes
+				return &Error{Status: http.StatusConflict, Message: fmt.Sprintf("arming %s: %v; nothing was armed", h.Name, install.ErrNoMAC)}
+			}
+		}
 		reply(w, http.StatusOK, result)
 		return nil
 	}

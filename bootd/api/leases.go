@@ -115,7 +115,7 @@ func (s *server) release(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return stored("releasing "+what, err)
 	case !found:
-		return &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("nobody has a lease of %s: bootd leases lists them", what)}
+		return &Error{Status: http.StatusNotFound, Message: fmt.Sprintf("nobody has a lease of %s: bootd leases lists them, each with its whole address", what)}
 	case other:
 		return &Error{Status: http.StatusConflict, Message: fmt.Sprintf("%s is %s's by now: look again; nothing was released", what, b.Holder)}
 	}

@@ -71,6 +71,8 @@ type Address struct {
 	Address string `json:"address,omitempty"`
 	// Lease says how the store has it: bound until when, resting, declined, or none; empty: nobody was asked.
 	Lease string `json:"lease,omitempty"`
+	// Place is the line that gives the address; empty: bootd computes it.
+	Place string `json:"place,omitempty"`
 }
 
 // Boot is what one kind of client would be told to boot on a network.
@@ -295,14 +297,18 @@ func (x explainer) networks(nic *site.NIC) []*site.Network {
 }
 
 func (x explainer) card(nic *site.NIC) {
+	mac := "" // who is known by UUID, DUID or port may list none
+	if nic.MAC.Valid() {
+		mac = nic.MAC.String()
+	}
 	for _, n := range x.networks(nic) {
 		addrs := nic.Addresses(n.Name)
-		if x.NoSecret && !written(x.Snapshot.Inventory, nic) {
+		if x.NoSecret && len(written(x.Snapshot.Inventory, nic)) == 0 {
 			addrs = nil
 			x.note("%s has no written address: bootd computes it from the MAC and its own secret (ask the running daemon)", nic.Holder())
 		}
 		if len(addrs) == 0 {
-			x.r.Addresses = append(x.r.Addresses, Address{NIC: nic.Name, MAC: nic.MAC.String(), Network: n.Name})
+			x.r.Addresses = append(x.r.Addresses, Address{NIC: nic.Name, MAC: mac, Network: n.Name})
 		}
 		for _, a := range addrs {
 			text, ok := x.lease(a)
@@ -310,25 +316,38 @@ func (x explainer) card(nic *site.NIC) {
 				text = "none"
 			}
 			x.r.Addresses = append(x.r.Addresses, Address{
-				NIC: nic.Name, MAC: nic.MAC.String(), Network: n.Name, Address: a.String(), Lease: text,
+				NIC: nic.Name, MAC: mac, Network: n.Name, Address: a.String(), Lease: text,
+				Place: x.wrote(nic, n, a),
 			})
 		}
 	}
 }
 
-// written reports whether somebody wrote an address for the card.
-func written(inv *inventory.Inventory, nic *site.NIC) bool {
+// written are the addresses that somebody wrote for the card.
+func written(inv *inventory.Inventory, nic *site.NIC) []inventory.Value[netip.Addr] {
 	for _, h := range inv.Hosts {
 		if h.Name != nic.Host.Name {
 			continue
 		}
 		for _, c := range h.NICs {
 			if c.Name == nic.Name {
-				return len(c.Addresses) > 0
+				return c.Addresses
 			}
 		}
 	}
-	return false
+	return nil
+}
+
+// wrote is the line that gives a card an address on a network.
+func (x explainer) wrote(nic *site.NIC, n *site.Network, a netip.Addr) string {
+	for _, v := range written(x.Snapshot.Inventory, nic) {
+		for _, p := range n.Prefixes {
+			if whole, ok := inventory.Join(p.Prefix, v.V); v.V == a || ok && inventory.IsSuffix(v.V) && whole == a {
+				return linePlace(x.Snapshot.Inventory.File, v.Pos)
+			}
+		}
+	}
+	return ""
 }
 
 // booting asks for the boot file of each kind of client.

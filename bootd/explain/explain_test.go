@@ -73,7 +73,7 @@ func TestAHostWithEverything(t *testing.T) {
 		Query: "r1n02", Kind: explain.ByHost, Host: "r1n02", Rule: "name",
 		Addresses: []explain.Address{{
 			NIC: "net0", MAC: "52:54:00:aa:01:02", Network: "rack1", Address: "2001:db8:1::102",
-			Lease: "bound by r1n02/net0 until 2026-01-02T04:04:05Z, 1 claim",
+			Lease: "bound by r1n02/net0 until 2026-01-02T04:04:05Z, 1 claim", Place: "inventory.yaml:13:44",
 		}},
 		Boot: []explain.Boot{
 			{Network: "rack1", Client: "UEFI PXE, x86_64", URL: "tftp://" + base + "/ipxe.efi", Reason: reason.BootLoader},
@@ -93,6 +93,9 @@ func TestAHostWithEverything(t *testing.T) {
 		{Key: "vars.mirror", Value: "http://mirror.example.net/debian", From: "profiles.debian13", Place: "inventory.yaml:10:20"},
 		{Key: "domain", Value: "example.net", From: "defaults", Place: "inventory.yaml:1:20"},
 		{Key: "timezone", Value: "Etc/UTC", From: "built in"},
+		{Key: "nameservers", Value: "2001:db8:1::1", From: "bootd itself"},
+		{Key: "search", Value: "example.net", From: "domain"},
+		{Key: "valid", Value: "24h0m0s", From: "built in"},
 	} {
 		found := false
 		for _, g := range values {

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -94,6 +95,39 @@ func linePlace(file string, at inventory.Pos) string {
 	return fmt.Sprintf("%s:%d:%d", file, at.Line, at.Col)
 }
 
+// network lists what a network gives a host that says nothing of it itself, each with where that comes from; named: the network
+// is one of several.
+func (x explainer) network(h *site.Host, n *site.Network, named bool) {
+	all := map[string]string{"nameservers": joined(n.Nameservers), "search": strings.Join(n.Search, ", ")}
+	for key, d := range map[string]time.Duration{"preferred": n.Preferred, "valid": n.Valid, "t1": n.T1, "t2": n.T2} {
+		if _, own := h.Origins[key]; d > 0 && !own {
+			all[key] = lasting(d)
+		}
+	}
+	for key, text := range all {
+		o, written := n.Origins[key]
+		v := Value{Key: key, Value: text, From: o.From}
+		if !written {
+			v.From = map[string]string{"nameservers": "bootd itself", "search": "domain"}[key]
+		}
+		if named {
+			v.Key += " on " + n.Name
+		}
+		if o.Pos.Line > 0 {
+			v.Place = linePlace(x.Snapshot.Inventory.File, o.Pos)
+		}
+		x.r.Values = append(x.r.Values, v)
+	}
+}
+
+func joined(addrs []netip.Addr) string {
+	all := make([]string, len(addrs))
+	for i, a := range addrs {
+		all[i] = a.String()
+	}
+	return strings.Join(all, ", ")
+}
+
 // options lists what DHCPv6 clients on the networks of a host are told besides what bootd makes itself. Where it may appear on
 // several, each is named.
 func (x explainer) options(h *site.Host, only *site.NIC) {
@@ -109,6 +143,7 @@ func (x explainer) options(h *site.Host, only *site.NIC) {
 		}
 	}
 	for _, n := range nets {
+		x.network(h, n, len(nets) > 1)
 		for _, o := range site.Told(h.Options, n.Options) {
 			v := Value{Key: "options." + o.Name, Value: o.String(), From: o.Origin.From}
 			if len(nets) > 1 {

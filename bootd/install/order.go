@@ -38,7 +38,7 @@ type Wish struct {
 // Why an order is refused. Order wraps them with the host's name.
 var (
 	ErrNoProfile = errors.New("no profile is set, so there is nothing to install")
-	ErrNoMAC     = errors.New("no MAC is known")
+	ErrNoMAC     = errors.New("no MAC is known, and boot scripts know a machine by nothing else: write its mac: and run bootd reload")
 	ErrProtected = errors.New("protected: type its name to confirm")
 	ErrInstalled = errors.New("installed already: say --reinstall to wipe it")
 	ErrUnread    = errors.New("its last attempt cannot be read: say --reinstall to wipe it whatever it was")

@@ -33,6 +33,7 @@ func (r *resolver) network(in *inventory.Network) {
 		T2:                 pick(layers, func(s *inventory.Settings) inventory.Value[time.Duration] { return s.T2 }).V,
 		RouterSelf:         in.Router.V != "other" && in.Interface.Set(), RouterWritten: in.Router.Set(), Auto: in.Auto.Set(),
 	}
+	n.Origins = origins(layers)
 	for _, p := range in.Prefixes {
 		n.Prefixes = append(n.Prefixes, Prefix{Prefix: p.V})
 	}
@@ -70,6 +71,22 @@ func (r *resolver) network(in *inventory.Network) {
 	if n.Interface != "" {
 		r.snap.index.byLink[n.Interface] = n
 	}
+}
+
+// origins are where a network's values for clients come from.
+func origins(layers []*inventory.Settings) map[string]Origin {
+	out := map[string]Origin{}
+	origin(out, "nameservers", pick(layers, func(s *inventory.Settings) inventory.Value[[]netip.Addr] { return s.Nameservers }))
+	origin(out, "search", pick(layers, func(s *inventory.Settings) inventory.Value[[]string] { return s.Search }))
+	for key, get := range map[string]func(*inventory.Settings) inventory.Value[time.Duration]{
+		"preferred": func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Preferred },
+		"valid":     func(s *inventory.Settings) inventory.Value[time.Duration] { return s.Valid },
+		"t1":        func(s *inventory.Settings) inventory.Value[time.Duration] { return s.T1 },
+		"t2":        func(s *inventory.Settings) inventory.Value[time.Duration] { return s.T2 },
+	} {
+		origin(out, key, pick(layers, get))
+	}
+	return out
 }
 
 // link finds the network's interface and our addresses on it.

@@ -70,7 +70,8 @@ func TestNetworkBuiltIn(t *testing.T) {
 	s := sitetest.Snapshot(t, "networks:\n  rack1: {interface: eth1, prefix: \"2001:db8:1::/64\"}\n", sitetest.SmallFacts(t))
 	link := sitetest.Link(t, 2, "eth1", "2001:db8:1::1/64")
 	equal(t, "network", &site.Network{
-		Name: "rack1", Interface: "eth1", Link: &link,
+		Origins: map[string]site.Origin{"preferred": {From: "built in"}, "valid": {From: "built in"}},
+		Name:    "rack1", Interface: "eth1", Link: &link,
 		Prefixes: []site.Prefix{{Prefix: netip.MustParsePrefix("2001:db8:1::/64")}},
 		Own:      addrs("2001:db8:1::1")[0], Servers: addrs("2001:db8:1::1"), Nameservers: addrs("2001:db8:1::1"),
 		Domain: "internal", Search: []string{"internal"}, Unknown: "ignore",
@@ -106,6 +107,10 @@ networks:
 	n := network(t, s, "rack1")
 	n.Link, n.Options = nil, nil // TestOptionsCascade has those
 	equal(t, "network", &site.Network{
+		Origins: map[string]site.Origin{
+			"nameservers": {From: "defaults", Pos: inventory.Pos{Line: 3, Col: 46}}, "valid": {From: "defaults", Pos: inventory.Pos{Line: 3, Col: 108}},
+			"preferred": {From: "networks.rack1", Pos: inventory.Pos{Line: 10, Col: 16}}, "search": {From: "networks.rack1", Pos: inventory.Pos{Line: 9, Col: 13}},
+		},
 		Name: "rack1", Interface: "eth1", Prefixes: []site.Prefix{{Prefix: netip.MustParsePrefix("2001:db8:1::/64")}},
 		Own: addrs("2001:db8:1::1")[0], Servers: addrs("2001:db8:1::1"), Nameservers: addrs("2001:db8::54"),
 		Domain: "rack1.example.net", Search: []string{"a.example", "b.example"}, NTP: []string{"ntp.example.net"}, Unknown: "ignore",

@@ -165,6 +165,8 @@ type Network struct {
 	Preferred, Valid, T1, T2 time.Duration
 	// InformationRefresh is after how long clients without a lease ask again; 0: half of Preferred.
 	InformationRefresh time.Duration
+	// Origins are where what clients are told comes from, by key; what is not there follows from something else.
+	Origins map[string]Origin
 	// Options are the network's DHCPv6 options in order of code; a host's own go before them (Told, Find).
 	Options []Option
 	// RouterSelf: we send RAs. RouterWritten: somebody wrote `router:`, so another router or server on the link is known

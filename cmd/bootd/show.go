@@ -131,7 +131,11 @@ func writeExplanation(w io.Writer, r explain.Report) {
 			if text != "" {
 				text = "lease: " + text
 			}
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\n", x.Network, x.NIC, x.MAC, or(x.Address, "-"), text)
+			place := x.Place
+			if place == "" && x.Address != "" {
+				place = "computed"
+			}
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", x.Network, x.NIC, or(x.MAC, "-"), or(x.Address, "-"), place, text)
 		}
 	})
 	section(w, "boot file", len(r.Boot), func(t io.Writer) {
