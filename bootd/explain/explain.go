@@ -163,6 +163,14 @@ func (x explainer) find(q string) (*site.Host, *site.NIC, error) {
 		}
 		return x.byAddress(a.WithZone(""))
 	}
+	if p, err := netip.ParsePrefix(q); err == nil && p.Addr().Is6() {
+		x.r.Kind = ByAddress
+		if h, ok := x.keptFor(p.Masked()); ok {
+			return h, nil, nil
+		}
+		x.note("the inventory keeps it for nobody; bootd leases --prefixes lists what clients have")
+		return nil, nil, nil
+	}
 	if u, err := ident.ParseUUID(q); err == nil {
 		x.r.Kind = ByUUID
 		return x.match(who.Client(ident.NewDUIDUUID(u)), fmt.Sprintf("a machine that names the UUID %s and shows no MAC", u))
@@ -232,6 +240,11 @@ func (x explainer) byAddress(a netip.Addr) (*site.Host, *site.NIC, error) {
 		x.r.Rule = "reserved"
 		return nic.Host, nic, nil
 	}
+	if !inside {
+		if h, ok := x.keptFor(netip.PrefixFrom(a, a.BitLen())); ok {
+			return h, nil, nil
+		}
+	}
 	h, nic, err := x.match(who.Source(a), fmt.Sprintf("a machine that speaks from %s", a))
 	if h == nil && err == nil && !inside {
 		x.note("no network's prefix holds it")
@@ -239,8 +252,10 @@ func (x explainer) byAddress(a netip.Addr) (*site.Host, *site.NIC, error) {
 	return h, nic, err
 }
 
-func (x explainer) lease(a netip.Addr) (string, bool) {
-	raw, ok := x.View.Peek(lease.Key(a))
+func (x explainer) lease(a netip.Addr) (string, bool) { return x.leaseOf(lease.Key(a)) }
+
+func (x explainer) leaseOf(k store.Key) (string, bool) {
+	raw, ok := x.View.Peek(k)
 	if !ok {
 		return "", false
 	}
@@ -255,6 +270,38 @@ func (x explainer) lease(a netip.Addr) (string, bool) {
 	return fmt.Sprintf("%s by %s until %s, %s", b.State, b.Holder, b.ValidUntil.UTC().Format(time.RFC3339), claims), true
 }
 
+// keptFor finds the host whose delegated prefix holds p, or lies in it.
+func (x explainer) keptFor(p netip.Prefix) (*site.Host, bool) {
+	k, ok := x.Snapshot.KeptWithin(p)
+	if !ok {
+		return nil, false
+	}
+	x.r.Rule = "reserved"
+	if k.Prefix != p {
+		x.note("%s is kept for %s", k.Prefix, k.Host.Name)
+	}
+	return k.Host, true
+}
+
+// delegated lists the prefixes that the inventory keeps for a host.
+func (x explainer) delegated(h *site.Host) {
+	for _, p := range h.Delegated {
+		text, ok := x.leaseOf(lease.PrefixKey(p))
+		if !ok && !x.NoSecret {
+			text = "none"
+		}
+		out := Address{NIC: "prefix", Address: p.String(), Lease: text, Place: "out of an upstream's"}
+		for _, w := range x.Snapshot.Inventory.Hosts {
+			for _, v := range w.Delegate {
+				if w.Name == h.Name && v.V == p {
+					out.Place = linePlace(x.Snapshot.Inventory.File, v.Pos)
+				}
+			}
+		}
+		x.r.Addresses = append(x.r.Addresses, out)
+	}
+}
+
 // about says everything of a host.
 func (x explainer) about(h *site.Host, only *site.NIC) {
 	x.r.Host = h.Name
@@ -267,6 +314,7 @@ func (x explainer) about(h *site.Host, only *site.NIC) {
 			x.outcomes(nic.MAC)
 		}
 	}
+	x.delegated(h)
 	x.booting(h, only)
 	if h.Phone == nil {
 		x.installing(h)

@@ -135,7 +135,7 @@ func writeExplanation(w io.Writer, r explain.Report) {
 			if place == "" && x.Address != "" {
 				place = "computed"
 			}
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", x.Network, x.NIC, or(x.MAC, "-"), or(x.Address, "-"), place, text)
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", or(x.Network, "-"), x.NIC, or(x.MAC, "-"), or(x.Address, "-"), place, text)
 		}
 	})
 	section(w, "boot file", len(r.Boot), func(t io.Writer) {
