@@ -179,6 +179,7 @@ func (b *bench) run() {
 	b.cancel = cancel
 	go func() { b.ended <- task.Run(ctx) }()
 	<-task.Ready()
+	synctest.Wait() // what it sends at once is sent before anything else happens
 }
 
 // hear delivers a packet and waits until it is dealt with.
