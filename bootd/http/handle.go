@@ -88,6 +88,7 @@ func (s *Server) handle(w http.ResponseWriter, r *http.Request) {
 	out.WriteHeader(d.Status)
 	if !f.Head {
 		_, _ = out.Write(d.Body) // who went away asks again; the decision stands
+		_ = out.control.Flush()  // the kernel has it before anybody hears that it was fetched, and sends it whatever becomes of us
 	}
 }
 
