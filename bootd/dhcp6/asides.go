@@ -67,7 +67,8 @@ func (a *asides) allow(req *address.Request, snap *site.Snapshot, now time.Time)
 	all := a.networks[network.Name].at(now, lease.DeclineGuestFor/time.Duration(most))
 	n := max(0, min(named, cardAsides-own.spent, most-all.spent))
 	own.spent, all.spent = own.spent+n, all.spent+n
-	a.cards[card], a.networks[network.Name] = own, all
+	keep(a.cards, card, own)
+	keep(a.networks, network.Name, all)
 	req.PutAside = n
 	return allowance{card, network.Name, n}
 }
@@ -85,10 +86,16 @@ func (a *asides) settle(w allowance, used int) {
 		key    string
 	}{{a.cards, w.card}, {a.networks, w.network}} {
 		b := c.counts[c.key]
-		if b.spent = max(0, b.spent-left); b.spent == 0 {
-			delete(c.counts, c.key) // or Declines of addresses that nobody holds would fill it up
-			continue
-		}
-		c.counts[c.key] = b
+		b.spent = max(0, b.spent-left)
+		keep(c.counts, c.key, b)
 	}
+}
+
+// keep remembers a bucket that something was spent of; with the others, Declines that put nothing aside would fill the counts up.
+func keep(counts map[string]bucket, key string, b bucket) {
+	if b.spent == 0 {
+		delete(counts, key)
+		return
+	}
+	counts[key] = b
 }

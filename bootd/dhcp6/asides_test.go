@@ -180,4 +180,7 @@ func TestAsides(t *testing.T) {
 	}
 	n, _ = decline("eth1", ident.MAC{2, 9}, "\x00\x02a", 1)
 	want("the pool's part is used up", n, 0)
+	if _, known := a.cards[(ident.MAC{2, 9}).String()]; known {
+		t.Error("a card that spent nothing is remembered")
+	}
 }
