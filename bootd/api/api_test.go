@@ -253,7 +253,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{func() error { _, err := f.client.Install(ctx, api.InstallRequest{}); return err }, 400, "no host is named: name some, or a pattern such as 'r1n*'"},
 		{func() error { _, err := f.client.Install(ctx, api.InstallRequest{Hosts: []string{"r9*"}}); return err }, 404, `"r9*" names no host of inventory.yaml`},
 		{func() error { _, err := f.client.Install(ctx, api.InstallRequest{Hosts: []string{"[a"}}); return err }, 400, `"[a" is not a pattern: syntax error in pattern`},
-		{func() error { _, err := f.client.Explain(ctx, "nobody"); return err }, 404, `"nobody" is no host of inventory.yaml, and neither a MAC, a DUID, a UUID nor an IPv6 address`},
+		{func() error { _, err := f.client.Explain(ctx, "nobody"); return err }, 404, `"nobody" is no host of inventory.yaml, and neither a MAC, a DUID, a UUID nor an IPv6 address or prefix`},
 		{func() error { return f.client.Events(ctx, api.EventQuery{Host: "nobody"}, nil) }, 404, `"nobody" names no host of inventory.yaml, and is no MAC`},
 		{func() error { return f.client.Events(ctx, api.EventQuery{Since: "yesterday"}, nil) }, 400, `since="yesterday": want a time such as 2026-01-02T15:04:05Z, or how long ago, such as 10m`},
 	} {

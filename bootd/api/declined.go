@@ -61,6 +61,7 @@ func (s *server) releaseDeclined(w http.ResponseWriter, r *http.Request) error {
 		}
 		if req.Confirm {
 			if err := s.Store.Update(r.Context(), end); err != nil {
+				s.toldDeclined(r, req, len(out.Leases)) // those before are released
 				return stored("releasing what was declined", err)
 			}
 		} else {
@@ -68,21 +69,26 @@ func (s *server) releaseDeclined(w http.ResponseWriter, r *http.Request) error {
 		}
 		out.Leases = append(out.Leases, done...)
 	}
-	if req.Confirm && len(out.Leases) > 0 {
-		of := ""
-		if req.Of != "" {
-			of = " of " + req.Of
-		}
-		s.Observer.Observe(timeline.Observation{
-			Adapter: "api", Message: "release", Outcome: reason.Outcome{Reason: reason.Changed},
-			Events: []timeline.Event{{
-				Kind:   timeline.Warning,
-				Detail: fmt.Sprintf("leases that were put aside were ended by %s: %d%s", caller(r.Context(), req.By), len(out.Leases), of),
-			}},
-		})
-	}
+	s.toldDeclined(r, req, len(out.Leases))
 	reply(w, http.StatusOK, out)
 	return nil
+}
+
+// toldDeclined says how many leases somebody ended.
+func (s *server) toldDeclined(r *http.Request, req ReleaseDeclinedRequest, n int) {
+	if !req.Confirm || n == 0 {
+		return
+	}
+	of := ""
+	if req.Of != "" {
+		of = " of " + req.Of
+	}
+	s.Observer.Observe(timeline.Observation{
+		Adapter: "api", Message: "release", Outcome: reason.Outcome{Reason: reason.Changed},
+		Events: []timeline.Event{{
+			Kind: timeline.Warning, Detail: fmt.Sprintf("leases that were put aside were ended by %s: %d%s", caller(r.Context(), req.By), n, of),
+		}},
+	})
 }
 
 // asideOf says which leases somebody means. Errors: it names nothing that is known.

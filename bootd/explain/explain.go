@@ -186,7 +186,7 @@ func (x explainer) find(q string) (*site.Host, *site.NIC, error) {
 		}
 		return nil, nil, fmt.Errorf("%q is no card of %s: it has %s", q, h.Name, strings.Join(cards, ", "))
 	}
-	return nil, nil, fmt.Errorf("%q is no host of %s, and neither a MAC, a DUID, a UUID nor an IPv6 address", q, x.Snapshot.Inventory.File)
+	return nil, nil, fmt.Errorf("%q is no host of %s, and neither a MAC, a DUID, a UUID nor an IPv6 address or prefix", q, x.Snapshot.Inventory.File)
 }
 
 func (x explainer) byName(q string) (*site.Host, *site.NIC, bool) {

@@ -37,7 +37,7 @@ func commands() []command {
 		{"status", "[HOST...]", "show what every host is doing", 0, -1, statusCommand, statusText},
 		{"events", "[HOST|MAC]", "show what happened", 0, 1, eventsCommand, ""},
 		{"render", "HOST [script|answers|local|error|phone|common|bootstrap]", "show what a host would be served", 1, 2, renderCommand, ""},
-		{"explain", "HOST|MAC|DUID|ADDRESS", "say who it is, what it gets and which line says so", 1, 1, explainCommand, ""},
+		{"explain", "HOST|MAC|DUID|ADDRESS|PREFIX", "say who it is, what it gets and which line says so", 1, 1, explainCommand, ""},
 		{"trace", "[HOST|MAC|DUID]", "show DHCPv6 messages and answers as they happen", 0, 1, traceCommand, traceText},
 		{"install", "HOST...", "arm hosts: their next boot installs them", 1, -1, installCommand, installText},
 		{"cancel", "HOST...", "disarm hosts and end their installation", 1, -1, cancelCommand, ""},
